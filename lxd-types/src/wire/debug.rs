@@ -1,0 +1,52 @@
+//! `Debug` of all types with fields: fields that hold their default are left out, as they are on
+//! the wire, and secrets are never shown.
+
+use std::fmt;
+
+use super::{Number, Shape, Write, WriteFields};
+
+/// Formats a type with fields.
+pub fn debug(value: &dyn WriteFields, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut out = formatter.debug_struct(value.name());
+    let mut left_out = false;
+    value.fields(&mut |field| {
+        if field.value.is_default() {
+            left_out = true;
+        } else if field.secret {
+            out.field(field.name, &format_args!("(secret)"));
+        } else {
+            out.field(field.name, &Shown(field.value));
+        }
+    });
+    if left_out { out.finish_non_exhaustive() } else { out.finish() }
+}
+
+struct Shown<'a>(&'a dyn Write);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.shape() {
+            Shape::Null => formatter.write_str("null"),
+            Shape::Boolean(value) => value.fmt(formatter),
+            Shape::Number(Number::Unsigned(value)) => value.fmt(formatter),
+            Shape::Number(Number::Negative(value)) => value.fmt(formatter),
+            Shape::Number(Number::Float(value)) => value.fmt(formatter),
+            Shape::Text(value) => value.fmt(formatter),
+            Shape::List(list) => {
+                let mut out = formatter.debug_list();
+                list.each(&mut |item| {
+                    out.entry(&Shown(item));
+                });
+                out.finish()
+            }
+            Shape::Map(map) => {
+                let mut out = formatter.debug_map();
+                map.each(&mut |key, value| {
+                    out.entry(&key, &Shown(value));
+                });
+                out.finish()
+            }
+            Shape::Fields(fields) => debug(fields, formatter),
+        }
+    }
+}

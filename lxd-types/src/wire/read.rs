@@ -1,0 +1,277 @@
+//! Reads any serde format that describes itself into a place: one visitor for all types. What a
+//! place does with a value is left to the place.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{Entries, Items, Number, Read, ReadFields, Refused};
+
+/// Reads a value of any type of the wire.
+pub fn deserialize<'de, T: Read + Default, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let mut value = T::default();
+    read(deserializer, &mut value)?;
+    Ok(value)
+}
+
+/// Reads JSON into a place, in one pass.
+pub fn from_json(json: &[u8], place: &mut dyn Read) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    read(&mut deserializer, place)?;
+    deserializer.end()
+}
+
+/// Reads a JSON value that is in memory already.
+pub fn from_value(value: &serde_json::Value, place: &mut dyn Read) -> Result<(), serde_json::Error> {
+    read(value, place)
+}
+
+fn read<'de, D: Deserializer<'de>>(deserializer: D, place: &mut dyn Read) -> Result<(), D::Error> {
+    let mut mismatch = None;
+    let outcome = Place { place, mismatch: &mut mismatch }.deserialize(deserializer);
+    match mismatch {
+        Some(mismatch) => Err(D::Error::custom(mismatch)),
+        None => outcome,
+    }
+}
+
+/// A value that does not fit its place, and the way to it, innermost step first.
+struct Mismatch {
+    steps: Vec<Step>,
+    expected: &'static str,
+    found: Cow<'static, str>,
+}
+
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (depth, step) in self.steps.iter().rev().enumerate() {
+            match step {
+                Step::Key(key) if depth == 0 => write!(formatter, "{key}")?,
+                Step::Key(key) => write!(formatter, ".{key}")?,
+                Step::Index(index) => write!(formatter, "[{index}]")?,
+            }
+        }
+        let colon = if self.steps.is_empty() { "" } else { ": " };
+        write!(formatter, "{colon}expected {}, found {}", self.expected, self.found)
+    }
+}
+
+/// A place on its way through serde, with where to leave word of a mismatch.
+struct Place<'p> {
+    place: &'p mut dyn Read,
+    mismatch: &'p mut Option<Mismatch>,
+}
+
+impl Place<'_> {
+    fn took<E: Error>(
+        outcome: Result<(), Refused>,
+        mismatch: &mut Option<Mismatch>,
+        expected: &'static str,
+        found: impl FnOnce() -> Cow<'static, str>,
+    ) -> Result<(), E> {
+        outcome.map_err(|Refused| {
+            let found = found();
+            let error = E::custom(format_args!("expected {expected}, found {found}"));
+            *mismatch = Some(Mismatch { steps: Vec::new(), expected, found });
+            error
+        })
+    }
+
+    fn number<E: Error>(self, number: Number) -> Result<(), E> {
+        let outcome = self.place.number(number);
+        Self::took(outcome, self.mismatch, self.place.expected(), || match number {
+            Number::Unsigned(value) => format!("the number {value}").into(),
+            Number::Negative(value) => format!("the number {value}").into(),
+            Number::Float(value) => format!("the number {value}").into(),
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Place<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Place<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.place.expected())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.place.null();
+        Ok(())
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        self.deserialize(deserializer)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        let outcome = self.place.boolean(value);
+        Self::took(outcome, self.mismatch, self.place.expected(), || "a boolean".into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.number(Number::Unsigned(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.number(match u64::try_from(value) {
+            Ok(value) => Number::Unsigned(value),
+            Err(_) => Number::Negative(value),
+        })
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.number(Number::Float(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        let outcome = self.place.text(value);
+        Self::took(outcome, self.mismatch, self.place.expected(), || "a string".into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<(), A::Error> {
+        let mut items = SeqItems { access, index: 0, mismatch: &mut *self.mismatch, error: None };
+        let outcome = self.place.list(&mut items);
+        match items.error {
+            Some(error) => Err(error),
+            None => Self::took(outcome, self.mismatch, self.place.expected(), || "a list".into()),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<(), A::Error> {
+        let mut entries =
+            MapEntries { access, key: Cow::Borrowed(""), mismatch: &mut *self.mismatch, error: None };
+        let outcome = self.place.object(&mut entries);
+        match entries.error {
+            Some(error) => Err(error),
+            None => Self::took(outcome, self.mismatch, self.place.expected(), || "an object".into()),
+        }
+    }
+}
+
+struct SeqItems<'p, A, E> {
+    access: A,
+    index: usize,
+    mismatch: &'p mut Option<Mismatch>,
+    error: Option<E>,
+}
+
+impl<'de, A: SeqAccess<'de>> Items for SeqItems<'_, A, A::Error> {
+    fn next(&mut self, place: &mut dyn Read) -> Result<bool, Refused> {
+        match self.access.next_element_seed(Place { place, mismatch: self.mismatch }) {
+            Ok(item) => {
+                self.index += 1;
+                Ok(item.is_some())
+            }
+            Err(error) => {
+                if let Some(mismatch) = self.mismatch {
+                    mismatch.steps.push(Step::Index(self.index));
+                }
+                self.error = Some(error);
+                Err(Refused)
+            }
+        }
+    }
+}
+
+struct MapEntries<'p, 'de, A, E> {
+    access: A,
+    key: Cow<'de, str>,
+    mismatch: &'p mut Option<Mismatch>,
+    error: Option<E>,
+}
+
+impl<'de, A: MapAccess<'de>> MapEntries<'_, 'de, A, A::Error> {
+    fn advance(&mut self) -> Result<bool, Refused> {
+        match self.access.next_key_seed(Key) {
+            Ok(Some(key)) => {
+                self.key = key;
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn fail<T>(&mut self, error: A::Error) -> Result<T, Refused> {
+        self.error = Some(error);
+        Err(Refused)
+    }
+}
+
+impl<'de, A: MapAccess<'de>> Entries for MapEntries<'_, 'de, A, A::Error> {
+    fn key(&mut self) -> Result<Option<String>, Refused> {
+        Ok(self.advance()?.then(|| self.key.clone().into_owned()))
+    }
+
+    fn value(&mut self, place: &mut dyn Read) -> Result<(), Refused> {
+        match self.access.next_value_seed(Place { place, mismatch: self.mismatch }) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if let Some(mismatch) = self.mismatch {
+                    mismatch.steps.push(Step::Key(self.key.clone().into_owned()));
+                }
+                self.fail(error)
+            }
+        }
+    }
+
+    fn fill(&mut self, target: &mut dyn ReadFields) -> Result<(), Refused> {
+        while self.advance()? {
+            match target.field(&self.key) {
+                Some(place) => self.value(place)?,
+                None => match self.access.next_value::<IgnoredAny>() {
+                    Ok(IgnoredAny) => {}
+                    Err(error) => return self.fail(error),
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a key, without a copy where the format can lend it.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
