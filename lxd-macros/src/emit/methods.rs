@@ -41,7 +41,7 @@ pub(crate) fn methods(model: &Model) -> TokenStream {
         #[allow(unused_imports)]
         use crate::body::Body;
         #[allow(unused_imports)]
-        use crate::call::{Answers, Call, Endpoint, NoParameters};
+        use crate::call::{Answers, Call, Endpoint, NoParameters, Request};
         #[allow(unused_imports)]
         use crate::{Client, Connection, RawAnswer, WebSocket, types};
 
@@ -146,7 +146,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         #about
         #deprecated
         pub fn #name(&self, #(#arguments: &str,)* #body_argument) -> Call<#result, #parameters> {
-            Call::new(
+            Call::of(Request::new(
                 self,
                 &Endpoint {
                     id: #id,
@@ -158,8 +158,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
                     target: #target,
                 },
                 &[#(#arguments),*],
-            )
-            #send_body
+            )#send_body)
         }
     }
 }

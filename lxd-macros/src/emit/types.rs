@@ -37,7 +37,7 @@ pub(crate) fn types(model: &Model, title: &str, dangling: &[String]) -> TokenStr
             #[allow(unused_imports)]
             use serde_json::Value;
             #[allow(unused_imports)]
-            use crate::wire::{Enumeration, Field, Read, ReadFields, WriteFields};
+            use crate::wire::{Enumeration, Fields, Read, ReadFields, WriteFields};
 
             #(#definitions)*
             #(#conversions)*
@@ -139,18 +139,17 @@ fn record(name: &proc_macro2::Ident, text: &str, about: docs::Docs, fields: &[Fi
         let (name, wire) = (identifier(&field.name), &field.wire);
         quote!(#wire => &mut self.#name,)
     });
-    let shown = fields.iter().map(|field| {
-        let (name, wire) = (identifier(&field.name), &field.wire);
-        let kind = identifier(if field.secret { "secret" } else { "open" });
-        quote!(visit(Field::#kind(#wire, &self.#name));)
+    let wires = fields.iter().map(|field| &field.wire);
+    let secrets = fields.iter().filter(|field| field.secret).map(|field| &field.wire);
+    let values = fields.iter().map(|field| {
+        let name = identifier(&field.name);
+        quote!(&self.#name)
     });
-    // A record without fields reads and shows nothing, and must not name what it does not use.
-    let (field, visit) = if fields.is_empty() {
-        (quote!(None), quote!(_visit))
-    } else {
-        (quote!(Some(match name { #(#places)* _ => return None })), quote!(visit))
+    // A record without fields must not name what it does not use.
+    let (argument, place) = match fields {
+        [] => (quote!(_name), quote!(None)),
+        _ => (quote!(name), quote!(Some(match name { #(#places)* _ => return None }))),
     };
-    let field_name = if fields.is_empty() { quote!(_name) } else { quote!(name) };
     quote! {
         #about
         #[derive(Clone, Default, PartialEq)]
@@ -159,18 +158,19 @@ fn record(name: &proc_macro2::Ident, text: &str, about: docs::Docs, fields: &[Fi
         }
 
         impl ReadFields for #name {
-            fn field(&mut self, #field_name: &str) -> Option<&mut dyn Read> {
-                #field
+            fn field(&mut self, #argument: &str) -> Option<&mut dyn Read> {
+                #place
             }
         }
 
         impl WriteFields for #name {
-            fn name(&self) -> &'static str {
-                #text
-            }
-
-            fn fields(&self, #visit: &mut dyn FnMut(Field<'_>)) {
-                #(#shown)*
+            fn fields(&self, visit: &mut dyn FnMut(&Fields<'_>)) {
+                visit(&Fields {
+                    of: #text,
+                    names: &[#(#wires),*],
+                    secrets: &[#(#secrets),*],
+                    values: &[#(#values),*],
+                })
             }
         }
     }

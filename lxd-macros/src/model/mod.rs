@@ -188,8 +188,6 @@ pub(crate) struct Operation {
     pub(crate) answer: Answer,
     /// The type of its value.
     pub(crate) result: Ty,
-    /// What the description says of its answer.
-    pub(crate) result_description: String,
     /// Whether the value is the metadata of its background operation.
     pub(crate) in_operation: bool,
 }
@@ -292,7 +290,7 @@ impl Model {
 
 /// The names that are taken in a namespace by what the emitted code uses.
 pub(crate) const TYPE_NAMES: &[&str] = &[
-    "BTreeMap", "Box", "Default", "Err", "Field", "From", "None", "Ok", "Option", "Read", "ReadFields",
+    "BTreeMap", "Box", "Default", "Err", "Fields", "From", "None", "Ok", "Option", "Read", "ReadFields",
     "Self", "Some", "String", "Timestamp", "Value", "Vec", "WriteFields", "Enumeration",
 ];
 

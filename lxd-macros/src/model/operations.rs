@@ -156,7 +156,6 @@ fn operation<'a>(
         methods: bodies.into_iter().map(|body| Method { name: String::new(), body }).collect(),
         answer: answer.kind,
         result: answer.ty,
-        result_description: answer.description,
         in_operation: answer.in_operation,
         id,
     }
@@ -274,7 +273,6 @@ fn bodies<'a>(
 struct AnswerModel {
     kind: Answer,
     ty: Ty,
-    description: String,
     in_operation: bool,
 }
 
@@ -287,7 +285,6 @@ fn answer<'a>(
 ) -> AnswerModel {
     let mut kind = Answer::Json;
     let mut ty = Ty::Nothing;
-    let mut description = String::new();
     for (status, response) in &operation.responses.responses {
         let StatusCode::Code(status) = status else { continue };
         if *status >= 400 {
@@ -295,9 +292,6 @@ fn answer<'a>(
         }
         let Some(response) = resolved(api, response) else { continue };
         let (found_kind, found) = declared_answer(*status, response, schemas, id);
-        if description.is_empty() || found != Ty::Nothing {
-            description = response.description.clone();
-        }
         if found != Ty::Nothing || found_kind != Answer::Json {
             (kind, ty) = (found_kind, found);
         }
@@ -313,7 +307,7 @@ fn answer<'a>(
     }
     let metadata = given.operation_result.as_deref().and_then(|text| schemas.parse(text));
     let in_operation = metadata.is_some();
-    AnswerModel { kind, ty: metadata.unwrap_or(ty), description, in_operation }
+    AnswerModel { kind, ty: metadata.unwrap_or(ty), in_operation }
 }
 
 /// The response that is meant; the usual ones are written once and referred to.

@@ -4,7 +4,7 @@
 mod overlay;
 mod yaml;
 
-pub(crate) use overlay::{Answer, BodyOverlay, CodeSet, FieldOverlay, OperationOverlay, Overlay, TextSet};
+pub(crate) use overlay::{Answer, FieldOverlay, OperationOverlay, Overlay};
 pub(crate) use yaml::{Document, Node};
 
 /// Says that a word is not known, and which known one is near.

@@ -7,18 +7,21 @@ use super::{Number, Shape, Write, WriteFields};
 
 /// Formats a type with fields.
 pub fn debug(value: &dyn WriteFields, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut out = formatter.debug_struct(value.name());
-    let mut left_out = false;
-    value.fields(&mut |field| {
-        if field.value.is_default() {
-            left_out = true;
-        } else if field.secret {
-            out.field(field.name, &format_args!("(secret)"));
-        } else {
-            out.field(field.name, &Shown(field.value));
+    let mut outcome = Ok(());
+    value.fields(&mut |fields| {
+        let mut out = formatter.debug_struct(fields.of);
+        let mut shown = 0;
+        for (name, value) in fields.set() {
+            shown += 1;
+            if fields.secrets.contains(&name) {
+                out.field(name, &format_args!("(secret)"));
+            } else {
+                out.field(name, &Shown(value));
+            }
         }
+        outcome = if shown < fields.names.len() { out.finish_non_exhaustive() } else { out.finish() };
     });
-    if left_out { out.finish_non_exhaustive() } else { out.finish() }
+    outcome
 }
 
 struct Shown<'a>(&'a dyn Write);

@@ -22,6 +22,23 @@ pub use write::{serialize, to_json};
 #[derive(Debug)]
 pub struct Refused;
 
+/// Reads an object into the fields of a type.
+pub fn read_fields(target: &mut dyn ReadFields, value: Incoming<'_>) -> Result<(), Refused> {
+    match value {
+        // The fields hold their defaults already.
+        Incoming::Null => Ok(()),
+        Incoming::Object(entries) => entries.fill(target),
+        _ => Err(Refused),
+    }
+}
+
+/// Whether all fields of a type hold their default.
+pub fn has_default_fields(value: &dyn WriteFields) -> bool {
+    let mut all = true;
+    value.fields(&mut |fields| all = fields.set().next().is_none());
+    all
+}
+
 /// A number as it stood on the wire.
 #[derive(Clone, Copy, Debug)]
 pub enum Number {
@@ -33,38 +50,29 @@ pub enum Number {
     Float(f64),
 }
 
-/// A place that a value of the wire is read into.
+/// A value of the wire on its way to a place.
+pub enum Incoming<'a> {
+    /// `null`, which stands for the default.
+    Null,
+    /// A boolean.
+    Boolean(bool),
+    /// A number.
+    Number(Number),
+    /// A string.
+    Text(&'a str),
+    /// A list, to be taken to its end.
+    List(&'a mut dyn Items),
+    /// An object, to be taken to its end.
+    Object(&'a mut dyn Entries),
+}
+
+/// A place that a value of the wire is read into. It holds its default before.
 pub trait Read {
     /// What the place takes, as an error names it: `a string`.
     fn expected(&self) -> &'static str;
 
-    /// Takes `null`, which is the default value.
-    fn null(&mut self);
-
-    /// Takes a boolean.
-    fn boolean(&mut self, _value: bool) -> Result<(), Refused> {
-        Err(Refused)
-    }
-
-    /// Takes a number.
-    fn number(&mut self, _value: Number) -> Result<(), Refused> {
-        Err(Refused)
-    }
-
-    /// Takes a string.
-    fn text(&mut self, _value: &str) -> Result<(), Refused> {
-        Err(Refused)
-    }
-
-    /// Takes a list, to its end.
-    fn list(&mut self, _items: &mut dyn Items) -> Result<(), Refused> {
-        Err(Refused)
-    }
-
-    /// Takes an object, to its end.
-    fn object(&mut self, _entries: &mut dyn Entries) -> Result<(), Refused> {
-        Err(Refused)
-    }
+    /// Takes a value.
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused>;
 }
 
 /// The items of a list that is being read.
@@ -93,33 +101,27 @@ pub trait ReadFields {
 
 /// A type with named fields, as the writer sees it.
 pub trait WriteFields {
+    /// Shows all fields to `visit`, once.
+    fn fields(&self, visit: &mut dyn FnMut(&Fields<'_>));
+}
+
+/// The fields of a value that is being written.
+pub struct Fields<'a> {
     /// The name of the type.
-    fn name(&self) -> &'static str;
-
-    /// Shows each field to `visit`, in the order of the type.
-    fn fields(&self, visit: &mut dyn FnMut(Field<'_>));
+    pub of: &'static str,
+    /// Their names on the wire.
+    pub names: &'static [&'static str],
+    /// The names of those that must not be shown to people: passwords, tokens, keys.
+    pub secrets: &'static [&'static str],
+    /// Their values, in the order of the names.
+    pub values: &'a [&'a dyn Write],
 }
 
-/// One field of a type that is being written.
-#[derive(Clone, Copy)]
-pub struct Field<'a> {
-    /// Its name on the wire.
-    pub name: &'static str,
-    /// Its value.
-    pub value: &'a dyn Write,
-    /// Whether its value must not be shown to people: a password, a token, a key.
-    pub secret: bool,
-}
-
-impl<'a> Field<'a> {
-    /// A field that anyone may see.
-    pub fn open(name: &'static str, value: &'a dyn Write) -> Self {
-        Self { name, value, secret: false }
-    }
-
-    /// A field that `Debug` must not show.
-    pub fn secret(name: &'static str, value: &'a dyn Write) -> Self {
-        Self { name, value, secret: true }
+impl<'a> Fields<'a> {
+    /// The fields that do not hold their default: those that are sent.
+    fn set(&self) -> impl Iterator<Item = (&'static str, &'a dyn Write)> {
+        let fields = self.names.iter().copied().zip(self.values.iter().copied());
+        fields.filter(|(_, value)| !value.is_default())
     }
 }
 
@@ -181,15 +183,8 @@ macro_rules! records {
                 "an object"
             }
 
-            fn null(&mut self) {
-                *self = Self::default();
-            }
-
-            fn object(
-                &mut self,
-                entries: &mut dyn $crate::wire::Entries,
-            ) -> ::core::result::Result<(), $crate::wire::Refused> {
-                entries.fill(self)
+            fn read(&mut self, value: $crate::wire::Incoming<'_>) -> ::core::result::Result<(), $crate::wire::Refused> {
+                $crate::wire::read_fields(self, value)
             }
         }
 
@@ -199,9 +194,7 @@ macro_rules! records {
             }
 
             fn is_default(&self) -> bool {
-                let mut all = true;
-                $crate::wire::WriteFields::fields(self, &mut |field| all &= field.value.is_default());
-                all
+                $crate::wire::has_default_fields(self)
             }
         }
 
@@ -268,12 +261,12 @@ macro_rules! enumerations {
                 "a string"
             }
 
-            fn null(&mut self) {
-                *self = Self::default();
-            }
-
-            fn text(&mut self, value: &str) -> ::core::result::Result<(), $crate::wire::Refused> {
-                *self = $crate::wire::Enumeration::of(value);
+            fn read(&mut self, value: $crate::wire::Incoming<'_>) -> ::core::result::Result<(), $crate::wire::Refused> {
+                *self = match value {
+                    $crate::wire::Incoming::Null => Self::default(),
+                    $crate::wire::Incoming::Text(text) => $crate::wire::Enumeration::of(text),
+                    _ => return ::core::result::Result::Err($crate::wire::Refused),
+                };
                 ::core::result::Result::Ok(())
             }
         }
@@ -320,19 +313,8 @@ macro_rules! codes {
                 self.0.expected()
             }
 
-            fn null(&mut self) {
-                self.0 = 0;
-            }
-
-            fn number(
-                &mut self,
-                value: $crate::wire::Number,
-            ) -> ::core::result::Result<(), $crate::wire::Refused> {
-                self.0.number(value)
-            }
-
-            fn text(&mut self, value: &str) -> ::core::result::Result<(), $crate::wire::Refused> {
-                self.0.text(value)
+            fn read(&mut self, value: $crate::wire::Incoming<'_>) -> ::core::result::Result<(), $crate::wire::Refused> {
+                self.0.read(value)
             }
         }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Entries, Items, Number, Read, ReadFields, Refused};
+use super::{Entries, Incoming, Items, Number, Read, ReadFields, Refused};
 
 /// Reads a value of any type of the wire.
 pub fn deserialize<'de, T: Read + Default, D: Deserializer<'de>>(
@@ -71,23 +71,28 @@ struct Place<'p> {
 }
 
 impl Place<'_> {
-    fn took<E: Error>(
+    /// Gives the place a value that has no parts.
+    fn take<E: Error>(self, value: Incoming<'_>, found: &dyn Fn() -> Cow<'static, str>) -> Result<(), E> {
+        let outcome = self.place.read(value);
+        self.told(outcome, found)
+    }
+
+    /// Leaves word where the place refused a value.
+    fn told<E: Error>(
+        self,
         outcome: Result<(), Refused>,
-        mismatch: &mut Option<Mismatch>,
-        expected: &'static str,
-        found: impl FnOnce() -> Cow<'static, str>,
+        found: &dyn Fn() -> Cow<'static, str>,
     ) -> Result<(), E> {
         outcome.map_err(|Refused| {
-            let found = found();
+            let (expected, found) = (self.place.expected(), found());
             let error = E::custom(format_args!("expected {expected}, found {found}"));
-            *mismatch = Some(Mismatch { steps: Vec::new(), expected, found });
+            *self.mismatch = Some(Mismatch { steps: Vec::new(), expected, found });
             error
         })
     }
 
     fn number<E: Error>(self, number: Number) -> Result<(), E> {
-        let outcome = self.place.number(number);
-        Self::took(outcome, self.mismatch, self.place.expected(), || match number {
+        self.take(Incoming::Number(number), &|| match number {
             Number::Unsigned(value) => format!("the number {value}").into(),
             Number::Negative(value) => format!("the number {value}").into(),
             Number::Float(value) => format!("the number {value}").into(),
@@ -111,8 +116,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.place.null();
-        Ok(())
+        self.take(Incoming::Null, &|| "nothing".into())
     }
 
     fn visit_none<E: Error>(self) -> Result<(), E> {
@@ -124,8 +128,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        let outcome = self.place.boolean(value);
-        Self::took(outcome, self.mismatch, self.place.expected(), || "a boolean".into())
+        self.take(Incoming::Boolean(value), &|| "a boolean".into())
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
@@ -144,26 +147,25 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        let outcome = self.place.text(value);
-        Self::took(outcome, self.mismatch, self.place.expected(), || "a string".into())
+        self.take(Incoming::Text(value), &|| "a string".into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, access: A) -> Result<(), A::Error> {
         let mut items = SeqItems { access, index: 0, mismatch: &mut *self.mismatch, error: None };
-        let outcome = self.place.list(&mut items);
+        let outcome = self.place.read(Incoming::List(&mut items));
         match items.error {
             Some(error) => Err(error),
-            None => Self::took(outcome, self.mismatch, self.place.expected(), || "a list".into()),
+            None => self.told(outcome, &|| "a list".into()),
         }
     }
 
     fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<(), A::Error> {
         let mut entries =
             MapEntries { access, key: Cow::Borrowed(""), mismatch: &mut *self.mismatch, error: None };
-        let outcome = self.place.object(&mut entries);
+        let outcome = self.place.read(Incoming::Object(&mut entries));
         match entries.error {
             Some(error) => Err(error),
-            None => Self::took(outcome, self.mismatch, self.place.expected(), || "an object".into()),
+            None => self.told(outcome, &|| "an object".into()),
         }
     }
 }

@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Entries, Items, List, Map, Number, Read, Refused, Shape, Write};
+use super::{Incoming, List, Map, Number, Read, Refused, Shape, Write};
 
 impl Read for String {
     fn expected(&self) -> &'static str {
         "a string"
     }
 
-    fn null(&mut self) {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         self.clear();
-    }
-
-    fn text(&mut self, value: &str) -> Result<(), Refused> {
-        self.clear();
-        self.push_str(value);
+        match value {
+            Incoming::Null => {}
+            Incoming::Text(text) => self.push_str(text),
+            _ => return Err(Refused),
+        }
         Ok(())
     }
 }
@@ -40,12 +40,12 @@ impl Read for bool {
         "a boolean"
     }
 
-    fn null(&mut self) {
-        *self = false;
-    }
-
-    fn boolean(&mut self, value: bool) -> Result<(), Refused> {
-        *self = value;
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        *self = match value {
+            Incoming::Null => false,
+            Incoming::Boolean(value) => value,
+            _ => return Err(Refused),
+        };
         Ok(())
     }
 }
@@ -67,22 +67,15 @@ macro_rules! integers {
                 $expected
             }
 
-            fn null(&mut self) {
-                *self = 0;
-            }
-
-            fn number(&mut self, value: Number) -> Result<(), Refused> {
+            fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
                 *self = match value {
-                    Number::Unsigned(value) => value.try_into().map_err(|_| Refused)?,
-                    Number::Negative(value) => value.try_into().map_err(|_| Refused)?,
-                    Number::Float(_) => return Err(Refused),
+                    Incoming::Null => 0,
+                    Incoming::Number(Number::Unsigned(value)) => value.try_into().map_err(|_| Refused)?,
+                    Incoming::Number(Number::Negative(value)) => value.try_into().map_err(|_| Refused)?,
+                    // The server writes the numbers inside an operation's metadata as text.
+                    Incoming::Text(text) => text.parse().map_err(|_| Refused)?,
+                    _ => return Err(Refused),
                 };
-                Ok(())
-            }
-
-            // The server writes the numbers inside an operation's metadata as text.
-            fn text(&mut self, value: &str) -> Result<(), Refused> {
-                *self = value.parse().map_err(|_| Refused)?;
                 Ok(())
             }
         }
@@ -116,15 +109,13 @@ impl Read for f64 {
         "a number"
     }
 
-    fn null(&mut self) {
-        *self = 0.0;
-    }
-
-    fn number(&mut self, value: Number) -> Result<(), Refused> {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         *self = match value {
-            Number::Unsigned(value) => value as f64,
-            Number::Negative(value) => value as f64,
-            Number::Float(value) => value,
+            Incoming::Null => 0.0,
+            Incoming::Number(Number::Unsigned(value)) => value as f64,
+            Incoming::Number(Number::Negative(value)) => value as f64,
+            Incoming::Number(Number::Float(value)) => value,
+            _ => return Err(Refused),
         };
         Ok(())
     }
@@ -149,15 +140,12 @@ impl Read for Option<Timestamp> {
         "a time as in 2026-01-31T12:00:00Z"
     }
 
-    fn null(&mut self) {
-        *self = None;
-    }
-
-    fn text(&mut self, value: &str) -> Result<(), Refused> {
-        *self = if value.is_empty() || UNSET.contains(&value) {
-            None
-        } else {
-            Some(value.parse().map_err(|_| Refused)?)
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        *self = match value {
+            Incoming::Null => None,
+            Incoming::Text(text) if text.is_empty() || UNSET.contains(&text) => None,
+            Incoming::Text(text) => Some(text.parse().map_err(|_| Refused)?),
+            _ => return Err(Refused),
         };
         Ok(())
     }
@@ -165,10 +153,10 @@ impl Read for Option<Timestamp> {
 
 impl Write for Option<Timestamp> {
     fn shape(&self) -> Shape<'_> {
-        Shape::Text(match self {
-            Some(time) => Cow::Owned(time.to_string()),
-            None => Cow::Borrowed(UNSET[0]),
-        })
+        match self {
+            Some(time) => Shape::Text(Cow::Owned(time.to_string())),
+            None => Shape::Null,
+        }
     }
 
     fn is_default(&self) -> bool {
@@ -181,28 +169,14 @@ impl<T: Read + Default> Read for Option<T> {
         T::default().expected()
     }
 
-    fn null(&mut self) {
-        *self = None;
-    }
-
-    fn boolean(&mut self, value: bool) -> Result<(), Refused> {
-        self.insert(T::default()).boolean(value)
-    }
-
-    fn number(&mut self, value: Number) -> Result<(), Refused> {
-        self.insert(T::default()).number(value)
-    }
-
-    fn text(&mut self, value: &str) -> Result<(), Refused> {
-        self.insert(T::default()).text(value)
-    }
-
-    fn list(&mut self, items: &mut dyn Items) -> Result<(), Refused> {
-        self.insert(T::default()).list(items)
-    }
-
-    fn object(&mut self, entries: &mut dyn Entries) -> Result<(), Refused> {
-        self.insert(T::default()).object(entries)
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        match value {
+            Incoming::Null => {
+                *self = None;
+                Ok(())
+            }
+            value => self.insert(T::default()).read(value),
+        }
     }
 }
 
@@ -224,28 +198,8 @@ impl<T: Read> Read for Box<T> {
         (**self).expected()
     }
 
-    fn null(&mut self) {
-        (**self).null();
-    }
-
-    fn boolean(&mut self, value: bool) -> Result<(), Refused> {
-        (**self).boolean(value)
-    }
-
-    fn number(&mut self, value: Number) -> Result<(), Refused> {
-        (**self).number(value)
-    }
-
-    fn text(&mut self, value: &str) -> Result<(), Refused> {
-        (**self).text(value)
-    }
-
-    fn list(&mut self, items: &mut dyn Items) -> Result<(), Refused> {
-        (**self).list(items)
-    }
-
-    fn object(&mut self, entries: &mut dyn Entries) -> Result<(), Refused> {
-        (**self).object(entries)
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        (**self).read(value)
     }
 }
 
@@ -264,20 +218,20 @@ impl<T: Read + Default> Read for Vec<T> {
         "a list"
     }
 
-    fn null(&mut self) {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         self.clear();
-    }
-
-    fn list(&mut self, items: &mut dyn Items) -> Result<(), Refused> {
-        self.clear();
-        // Each item is read where it stays: large ones are not moved.
-        loop {
-            let last = self.len();
-            self.push(T::default());
-            if !items.next(&mut self[last])? {
-                self.pop();
-                return Ok(());
-            }
+        match value {
+            Incoming::Null => Ok(()),
+            // Each item is read where it stays: large ones are not moved.
+            Incoming::List(items) => loop {
+                let last = self.len();
+                self.push(T::default());
+                if !items.next(&mut self[last])? {
+                    self.pop();
+                    return Ok(());
+                }
+            },
+            _ => Err(Refused),
         }
     }
 }
@@ -305,16 +259,20 @@ impl<T: Read + Default> Read for BTreeMap<String, T> {
         "an object"
     }
 
-    fn null(&mut self) {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         self.clear();
-    }
-
-    fn object(&mut self, entries: &mut dyn Entries) -> Result<(), Refused> {
-        self.clear();
-        while let Some(key) = entries.key()? {
-            entries.value(self.entry(key).or_default())?;
+        match value {
+            Incoming::Null => Ok(()),
+            Incoming::Object(entries) => {
+                while let Some(key) = entries.key()? {
+                    let mut value = T::default();
+                    entries.value(&mut value)?;
+                    self.insert(key, value);
+                }
+                Ok(())
+            }
+            _ => Err(Refused),
         }
-        Ok(())
     }
 }
 
@@ -341,28 +299,15 @@ impl Read for () {
         "anything"
     }
 
-    fn null(&mut self) {}
-
-    fn boolean(&mut self, _value: bool) -> Result<(), Refused> {
-        Ok(())
-    }
-
-    fn number(&mut self, _value: Number) -> Result<(), Refused> {
-        Ok(())
-    }
-
-    fn text(&mut self, _value: &str) -> Result<(), Refused> {
-        Ok(())
-    }
-
-    fn list(&mut self, items: &mut dyn Items) -> Result<(), Refused> {
-        while items.next(self)? {}
-        Ok(())
-    }
-
-    fn object(&mut self, entries: &mut dyn Entries) -> Result<(), Refused> {
-        while entries.key()?.is_some() {
-            entries.value(self)?;
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        match value {
+            Incoming::List(items) => while items.next(self)? {},
+            Incoming::Object(entries) => {
+                while entries.key()?.is_some() {
+                    entries.value(self)?;
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -373,44 +318,29 @@ impl Read for Value {
         "anything"
     }
 
-    fn null(&mut self) {
-        *self = Value::Null;
-    }
-
-    fn boolean(&mut self, value: bool) -> Result<(), Refused> {
-        *self = Value::Bool(value);
-        Ok(())
-    }
-
-    fn number(&mut self, value: Number) -> Result<(), Refused> {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         *self = match value {
-            Number::Unsigned(value) => value.into(),
-            Number::Negative(value) => value.into(),
-            Number::Float(value) => value.into(),
+            Incoming::Null => Value::Null,
+            Incoming::Boolean(value) => value.into(),
+            Incoming::Number(Number::Unsigned(value)) => value.into(),
+            Incoming::Number(Number::Negative(value)) => value.into(),
+            Incoming::Number(Number::Float(value)) => value.into(),
+            Incoming::Text(text) => text.into(),
+            Incoming::List(items) => {
+                let mut list = Vec::new();
+                list.read(Incoming::List(items))?;
+                Value::Array(list)
+            }
+            Incoming::Object(entries) => {
+                let mut map = serde_json::Map::new();
+                while let Some(key) = entries.key()? {
+                    let mut value = Value::Null;
+                    entries.value(&mut value)?;
+                    map.insert(key, value);
+                }
+                Value::Object(map)
+            }
         };
-        Ok(())
-    }
-
-    fn text(&mut self, value: &str) -> Result<(), Refused> {
-        *self = Value::String(value.to_owned());
-        Ok(())
-    }
-
-    fn list(&mut self, items: &mut dyn Items) -> Result<(), Refused> {
-        let mut list = Vec::new();
-        list.list(items)?;
-        *self = Value::Array(list);
-        Ok(())
-    }
-
-    fn object(&mut self, entries: &mut dyn Entries) -> Result<(), Refused> {
-        let mut map = serde_json::Map::new();
-        while let Some(key) = entries.key()? {
-            let mut value = Value::Null;
-            entries.value(&mut value)?;
-            map.insert(key, value);
-        }
-        *self = Value::Object(map);
         Ok(())
     }
 }

@@ -39,9 +39,11 @@ pub fn serialize<S: Serializer>(value: &dyn Write, serializer: S) -> Result<S::O
         Shape::Fields(fields) => {
             let mut out = serializer.serialize_map(None)?;
             let mut outcome = Ok(());
-            fields.fields(&mut |field| {
-                if outcome.is_ok() && !field.value.is_default() {
-                    outcome = out.serialize_entry(field.name, &Written(field.value));
+            fields.fields(&mut |fields| {
+                for (name, value) in fields.set() {
+                    if outcome.is_ok() {
+                        outcome = out.serialize_entry(name, &Written(value));
+                    }
                 }
             });
             outcome?;

@@ -1,0 +1,549 @@
+//! A call: a request that is put together by setters and runs when it is awaited. What all calls
+//! share is here, once and without type parameters; following a background operation is left to
+//! `operation`.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, UPGRADE, USER_AGENT};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use lxd_types::wire::{self, Read, Write};
+use tokio_tungstenite::{WebSocketStream, tungstenite};
+
+use crate::answer::{Connection, RawAnswer, WebSocket};
+use crate::body::Body;
+use crate::client::Client;
+use crate::envelope::{self, Outcome, State};
+use crate::error::{BoxError, Error};
+use crate::operation::Operation;
+use crate::target;
+
+/// An operation of the API, as the generator writes it down.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    /// Its operationId.
+    pub(crate) id: &'static str,
+    /// The method of HTTP.
+    pub(crate) method: &'static str,
+    /// The path, with its parameters in braces.
+    pub(crate) path: &'static str,
+    /// The query that belongs to the path.
+    pub(crate) query: &'static str,
+    /// How its answer comes.
+    pub(crate) answers: Answers,
+    /// Whether it has the parameter `project`.
+    pub(crate) project: bool,
+    /// Whether it has the parameter `target`.
+    #[allow(dead_code, reason = "for views of a client on one cluster member")]
+    pub(crate) target: bool,
+}
+
+/// How an answer comes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Answers {
+    /// As a value in the envelope.
+    Value,
+    /// As the metadata of a background operation, once it is done.
+    OperationMetadata,
+    /// As plain text.
+    Text,
+    /// As bytes.
+    Raw,
+    /// As a websocket.
+    WebSocket,
+    /// As a connection that speaks the protocol of the path's last part.
+    Connection,
+}
+
+/// The marker of calls without parameters.
+#[derive(Debug)]
+pub enum NoParameters {}
+
+/// A call that runs when it is awaited.
+///
+/// `T` is what it answers with; `P` marks which parameters it takes, each of them a setter. A call is
+/// made by a method of [`Client`]:
+///
+/// ```no_run
+/// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {
+/// let running = lxd.instances_recursion1().all_projects(true).filter("status eq running").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Where the server answers with a background operation, the call waits until that is done, and the
+/// operation's failure is the call's.
+#[must_use = "a call runs when it is awaited"]
+pub struct Call<T, P = NoParameters> {
+    request: Box<Request>,
+    marker: PhantomData<fn() -> (T, P)>,
+}
+
+/// A request without its types.
+pub(crate) struct Request {
+    client: Client,
+    endpoint: &'static Endpoint,
+    path: String,
+    query: Vec<(Cow<'static, str>, String)>,
+    headers: HeaderMap,
+    body: Body,
+    /// The first thing that was wrong with what was given; nothing is sent then.
+    fault: Option<String>,
+}
+
+impl<T, P> Call<T, P> {
+    pub(crate) fn of(request: Box<Request>) -> Self {
+        Self { request, marker: PhantomData }
+    }
+
+    /// Sends the call only where the object still has this ETag (header `If-Match`); otherwise it
+    /// fails, see [`Error::is_precondition_failed`]. The ETag of an object is
+    /// [`Response::etag`].
+    pub fn if_match(mut self, etag: &str) -> Self {
+        self.request.header(IF_MATCH, &etag);
+        self
+    }
+
+    /// Adds a header of your own.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => self.request.header(name, &value),
+            Err(_) => self.request.fault(format!("`{name}` is no name of a header")),
+        }
+        self
+    }
+
+    pub(crate) fn query(mut self, name: &'static str, value: &dyn fmt::Display) -> Self {
+        self.request.query.retain(|(known, _)| known != name);
+        self.request.query.push((name.into(), value.to_string()));
+        self
+    }
+
+    #[allow(dead_code, reason = "for descriptions with lists in a query")]
+    pub(crate) fn query_list(mut self, name: &'static str, values: &[&str]) -> Self {
+        self.request.query.retain(|(known, _)| known != name);
+        let values = values.iter().map(|value| (name.into(), (*value).to_owned()));
+        self.request.query.extend(values);
+        self
+    }
+
+    pub(crate) fn header_value(mut self, name: &'static str, value: &dyn fmt::Display) -> Self {
+        // The generator takes names from the description, which has them in any case.
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(name) => self.request.header(name, value),
+            Err(_) => self.request.fault(format!("`{name}` is no name of a header")),
+        }
+        self
+    }
+
+    pub(crate) fn header_list(self, name: &'static str, item: &str, values: &[&str]) -> Self {
+        let pairs: Vec<_> = values.iter().map(|value| (item.to_owned().into(), (*value).to_owned())).collect();
+        self.header_pairs(name, &pairs)
+    }
+
+    pub(crate) fn header_map(self, name: &'static str, values: &BTreeMap<String, String>) -> Self {
+        let pairs: Vec<_> = values.iter().map(|(key, value)| (key.clone().into(), value.clone())).collect();
+        self.header_pairs(name, &pairs)
+    }
+
+    /// Pairs in the form of a query, which is how the server wants several values in one header.
+    fn header_pairs(self, name: &'static str, pairs: &[(Cow<'static, str>, String)]) -> Self {
+        let mut text = String::new();
+        target::push_query(&mut text, "", pairs);
+        self.header_value(name, &text.trim_start_matches('?'))
+    }
+
+    #[allow(dead_code, reason = "for descriptions with a body that may be left out")]
+    pub(crate) fn json(mut self, body: &dyn Write) -> Self {
+        self.request.set_json(body);
+        self
+    }
+
+    /// Runs the call and gives the head of the answer with its value.
+    ///
+    /// # Errors
+    ///
+    /// What awaiting the call returns.
+    pub async fn response(self) -> Result<Response<T>, Error>
+    where
+        T: Answer,
+    {
+        T::receive(*self.request).await
+    }
+
+    /// Runs the call, but does not wait for the background operation that it starts.
+    ///
+    /// # Errors
+    ///
+    /// What awaiting the call returns, without the failures of the operation; and [`Error::Decode`]
+    /// where the server did all at once, so that there is no operation.
+    pub async fn start(self) -> Result<Operation, Error> {
+        let exchange = self.request.exchange().await?;
+        match exchange.read(&mut ())? {
+            Some(state) => Ok(Operation::new(exchange.client, exchange.call, state)),
+            None => Err(Error::decode(exchange.call, "the server did it at once: there is no operation")),
+        }
+    }
+}
+
+impl<T: Answer, P> IntoFuture for Call<T, P> {
+    type Output = Result<T, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let receiving = T::receive(*self.request);
+        Box::pin(async move { Ok(receiving.await?.value) })
+    }
+}
+
+impl<T, P> fmt::Debug for Call<T, P> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Call").field(&self.request.name()).finish()
+    }
+}
+
+/// A value with the head of the answer that it came in.
+#[derive(Clone, Debug)]
+pub struct Response<T> {
+    /// The value.
+    pub value: T,
+    /// The headers of the answer.
+    pub headers: HeaderMap,
+    /// The status of HTTP.
+    pub status: u16,
+}
+
+impl<T> Response<T> {
+    /// The mark of the object's present state, for [`Call::if_match`] (header `ETag`).
+    pub fn etag(&self) -> Option<&str> {
+        self.headers.get(http::header::ETAG)?.to_str().ok()
+    }
+}
+
+/// What a call can answer with: a value, bytes or a connection.
+pub trait Answer: sealed::Sealed + Sized + Send + 'static {}
+
+impl<T: sealed::Sealed + Send + 'static> Answer for T {}
+
+pub(crate) mod sealed {
+    use super::{Error, Future, Pin, Request, Response};
+
+    /// What is on its way.
+    pub type Receiving<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Error>> + Send>>;
+
+    /// How a kind of answer is received.
+    pub trait Sealed: Sized {
+        #[doc(hidden)]
+        #[allow(private_interfaces)]
+        fn receive(request: Request) -> Receiving<Self>;
+    }
+}
+
+impl<T: Read + Default + Send + 'static> sealed::Sealed for T {
+    #[allow(private_interfaces)]
+    fn receive(request: Request) -> sealed::Receiving<T> {
+        Box::pin(async move {
+            let mut value = T::default();
+            let exchange = request.exchange().await?;
+            if let Some(state) = exchange.read(&mut value)? {
+                let state = exchange.follow(state).await?;
+                exchange.read_metadata(&state, &mut value)?;
+            }
+            Ok(exchange.response(value))
+        })
+    }
+}
+
+impl sealed::Sealed for RawAnswer {
+    #[allow(private_interfaces)]
+    fn receive(request: Request) -> sealed::Receiving<Self> {
+        Box::pin(async move {
+            let call = request.name();
+            let (head, body) = request.send_checked().await?.into_parts();
+            let value = RawAnswer::new(call, head.headers.clone(), body);
+            Ok(Response { value, headers: head.headers, status: head.status.as_u16() })
+        })
+    }
+}
+
+impl sealed::Sealed for Connection {
+    #[allow(private_interfaces)]
+    fn receive(request: Request) -> sealed::Receiving<Self> {
+        let protocol = request.endpoint.path.rsplit('/').next().unwrap_or_default();
+        Box::pin(request.upgrade(protocol))
+    }
+}
+
+impl sealed::Sealed for WebSocket {
+    #[allow(private_interfaces)]
+    fn receive(mut request: Request) -> sealed::Receiving<Self> {
+        let key = tungstenite::handshake::client::generate_key();
+        request.header(HeaderName::from_static("sec-websocket-version"), &"13");
+        request.header(HeaderName::from_static("sec-websocket-key"), &key);
+        Box::pin(async move {
+            let call = request.name();
+            let Response { value, headers, status } = request.upgrade("websocket").await?;
+            let accepted = tungstenite::handshake::derive_accept_key(key.as_bytes());
+            let answered = headers.get("sec-websocket-accept").map(HeaderValue::as_bytes);
+            if answered != Some(accepted.as_bytes()) {
+                return Err(Error::decode(call, "the server's handshake is not that of a websocket"));
+            }
+            let role = tungstenite::protocol::Role::Client;
+            let value = WebSocketStream::from_raw_socket(value, role, None).await;
+            let value = WebSocket::new(call, value);
+            Ok(Response { value, headers, status })
+        })
+    }
+}
+
+impl Request {
+    pub(crate) fn new(client: &Client, endpoint: &'static Endpoint, arguments: &[&str]) -> Box<Self> {
+        let (path, fault) = match target::path(endpoint.path, arguments) {
+            Ok(path) => (path, None),
+            Err(fault) => (endpoint.path.to_owned(), Some(fault)),
+        };
+        let (client, headers) = (client.clone(), HeaderMap::new());
+        let (query, body) = (Vec::new(), Body::default());
+        Box::new(Self { client, endpoint, path, query, headers, body, fault })
+    }
+
+    /// Adds a parameter to the query.
+    pub(crate) fn query(&mut self, name: &'static str, value: &dyn fmt::Display) {
+        self.query.push((name.into(), value.to_string()));
+    }
+
+    fn header(&mut self, name: HeaderName, value: &dyn fmt::Display) {
+        match HeaderValue::from_str(&value.to_string()) {
+            Ok(value) => drop(self.headers.insert(name, value)),
+            Err(_) => self.fault(format!("the value of `{name}` has letters that a header cannot hold")),
+        }
+    }
+
+    fn fault(&mut self, fault: String) {
+        self.fault.get_or_insert(fault);
+    }
+
+    /// The request with this as its body.
+    pub(crate) fn json(mut self: Box<Self>, body: &dyn Write) -> Box<Self> {
+        self.set_json(body);
+        self
+    }
+
+    /// The request with these bytes as its body.
+    pub(crate) fn bytes(mut self: Box<Self>, body: Body) -> Box<Self> {
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        self.body = body;
+        self
+    }
+
+    fn set_json(&mut self, body: &dyn Write) {
+        match wire::to_json(body) {
+            Ok(json) => {
+                self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                self.body = Body::from(json);
+            }
+            Err(error) => self.fault(format!("the body cannot be sent: {error}")),
+        }
+    }
+
+    /// The call as errors name it. The query may hold secrets; only the project is told.
+    pub(crate) fn name(&self) -> String {
+        let mut name = format!("{} {}", self.endpoint.method, self.path);
+        if let Some(project) = self.project() {
+            let shown = [("project".into(), project.to_owned())];
+            target::push_query(&mut name, "", &shown);
+        }
+        name
+    }
+
+    fn project(&self) -> Option<&str> {
+        let given = self.query.iter().find(|(name, _)| name == "project").map(|(_, value)| value.as_str());
+        let everywhere = self.query.iter().any(|(name, value)| name == "all-projects" && value == "true");
+        let by_client = || self.client.default_project().filter(|_| self.endpoint.project && !everywhere);
+        given.or_else(by_client)
+    }
+
+    /// Sends the request; the body of the answer is still to come.
+    async fn send(mut self) -> Result<http::Response<Incoming>, Error> {
+        let call = self.name();
+        if let Some(message) = self.fault.take() {
+            return Err(Error::Argument { call, message });
+        }
+        if let Some(project) = self.project().map(str::to_owned) {
+            self.query.retain(|(name, _)| name != "project");
+            self.query.push(("project".into(), project));
+        }
+        let mut target = std::mem::take(&mut self.path);
+        target::push_query(&mut target, self.endpoint.query, &self.query);
+        let request = self.http(&target).map_err(|error| Error::Argument {
+            call: call.clone(),
+            message: format!("the call cannot be sent: {error}"),
+        })?;
+        let transport = self.client.transport();
+        transport.send(request).await.map_err(|error| {
+            Error::transport(call, &format!("no answer from {}", transport.place()), error)
+        })
+    }
+
+    fn http(&mut self, target: &str) -> Result<http::Request<Body>, BoxError> {
+        let uri = self.client.transport().uri(target)?;
+        let mut request = http::Request::new(std::mem::take(&mut self.body));
+        *request.method_mut() = self.endpoint.method.parse()?;
+        if uri.scheme_str() == Some("unix") {
+            // The authority of such a URI is the path of the socket.
+            self.headers.entry(HOST).or_insert(HeaderValue::from_static("lxd"));
+        }
+        *request.uri_mut() = uri;
+        let agent = concat!("lxd-client/", env!("CARGO_PKG_VERSION"));
+        self.headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(agent));
+        *request.headers_mut() = std::mem::take(&mut self.headers);
+        Ok(request)
+    }
+
+    /// Sends the request and takes the whole answer, which is JSON or text.
+    pub(crate) async fn exchange(self) -> Result<Exchange, Error> {
+        let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
+        let limit = client.timeout();
+        let exchanging = async {
+            let (head, body) = self.send().await?.into_parts();
+            let body = body.collect().await.map_err(|error| {
+                Error::transport(call.clone(), "the answer broke off", error)
+            })?;
+            Ok((head, body.to_bytes()))
+        };
+        let (head, body) = match tokio::time::timeout(limit, exchanging).await {
+            Ok(exchanged) => exchanged?,
+            Err(_) => return Err(Error::Timeout { call, after: limit }),
+        };
+        let (status, headers) = (head.status.as_u16(), head.headers);
+        Ok(Exchange { call, endpoint, status, headers, body, client })
+    }
+
+    /// Sends the request; a refusal is an error, any other body is still to come.
+    async fn send_checked(self) -> Result<http::Response<Incoming>, Error> {
+        let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
+        let limit = client.timeout();
+        let sending = async {
+            let response = self.send().await?;
+            if response.status().as_u16() < 400 {
+                return Ok(response);
+            }
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| {
+                Error::transport(call.clone(), "the answer broke off", error)
+            })?;
+            let (status, body) = (head.status.as_u16(), body.to_bytes());
+            let (call, client) = (call.clone(), client.clone());
+            Err(Exchange { call, endpoint, status, headers: head.headers, body, client }.refusal())
+        };
+        match tokio::time::timeout(limit, sending).await {
+            Ok(sent) => sent,
+            Err(_) => Err(Error::Timeout { call, after: limit }),
+        }
+    }
+
+    /// Sends the request and takes over its connection for another protocol.
+    async fn upgrade(mut self, protocol: &'static str) -> Result<Response<Connection>, Error> {
+        self.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        self.headers.insert(UPGRADE, HeaderValue::from_static(protocol));
+        let call = self.name();
+        let mut response = self.send_checked().await?;
+        if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::decode(call, format!("the server does not speak {protocol} here")));
+        }
+        let upgraded = hyper::upgrade::on(&mut response)
+            .await
+            .map_err(|error| Error::transport(call, "the connection broke off", error))?;
+        let (head, _) = response.into_parts();
+        let value = Connection::new(upgraded);
+        Ok(Response { value, headers: head.headers, status: head.status.as_u16() })
+    }
+}
+
+/// A call and its whole answer.
+pub(crate) struct Exchange {
+    pub(crate) call: String,
+    endpoint: &'static Endpoint,
+    status: u16,
+    headers: HeaderMap,
+    body: Bytes,
+    client: Client,
+}
+
+impl Exchange {
+    /// Reads the answer: a value goes to `place`, a background operation is returned, a refusal is
+    /// an error, also where its HTTP status is that of a success.
+    pub(crate) fn read(&self, place: &mut dyn Read) -> Result<Option<State>, Error> {
+        if self.status >= 400 {
+            return Err(self.refusal());
+        }
+        if self.endpoint.method == "HEAD" {
+            return Ok(None);
+        }
+        if self.endpoint.answers == Answers::Text {
+            let text = std::str::from_utf8(&self.body).map_err(|error| self.undecodable(error))?;
+            place.read(wire::Incoming::Text(text)).map_err(|_| self.undecodable("it is text"))?;
+            return Ok(None);
+        }
+        match envelope::read(&self.body, place) {
+            Ok(Outcome::Value) => Ok(None),
+            Ok(Outcome::Background(state)) => Ok(Some(state)),
+            Ok(Outcome::Refusal(status, message)) => {
+                Err(Error::Api { call: self.call.clone(), status, message })
+            }
+            Err(error) => Err(self.undecodable(error)),
+        }
+    }
+
+    /// Waits for the end of the background operation that the answer is.
+    async fn follow(&self, state: State) -> Result<State, Error> {
+        Operation::new(self.client.clone(), self.call.clone(), state).finish().await
+    }
+
+    /// Reads the metadata of the operation, where that is what the call answers with.
+    fn read_metadata(&self, state: &State, place: &mut dyn Read) -> Result<(), Error> {
+        if self.endpoint.answers == Answers::OperationMetadata {
+            return wire::from_value(&state.metadata, place).map_err(|error| self.undecodable(error));
+        }
+        // What the operation did is done; a value that was promised is missing, though.
+        match place.expected() {
+            expected if expected == ().expected() => Ok(()),
+            expected => {
+                Err(self.undecodable(format!("expected {expected}, found a background operation")))
+            }
+        }
+    }
+
+    fn undecodable(&self, error: impl Into<BoxError>) -> Error {
+        Error::decode(format!("{} ({})", self.call, self.endpoint.id), error)
+    }
+
+    /// The refusal that the answer is. What is no envelope comes from something between the client
+    /// and the server.
+    fn refusal(&self) -> Error {
+        let (status, message) = match envelope::read(&self.body, &mut ()) {
+            Ok(Outcome::Refusal(status, message)) if status != 0 => (status, message),
+            _ => (self.status, plain(&self.body)),
+        };
+        Error::Api { call: self.call.clone(), status, message }
+    }
+
+    fn response<T>(self, value: T) -> Response<T> {
+        Response { value, headers: self.headers, status: self.status }
+    }
+}
+
+/// The start of an answer that is no envelope, for people.
+fn plain(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.trim() {
+        "" => "refused without a reason".to_owned(),
+        text => text.chars().take(200).collect(),
+    }
+}

@@ -1,0 +1,234 @@
+//! The client and its builder: one server, and what goes into every call to it. The calls
+//! themselves are left to `call`, the methods to the generator.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::socket;
+use crate::tls::{self, Identity};
+use crate::transport::Transport;
+
+/// A client of one LXD server. A clone is cheap and shares its connections.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), lxd_client::Error> {
+/// let lxd = lxd_client::Client::builder().project("test").build()?;
+/// for instance in lxd.instances_recursion1().await? {
+///     println!("{} is {}", instance.name, instance.status);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    core: Arc<Core>,
+}
+
+struct Core {
+    transport: Transport,
+    project: Option<String>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Starts to build a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.core.transport
+    }
+
+    pub(crate) fn default_project(&self) -> Option<&str> {
+        self.core.project.as_deref()
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.core.timeout
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("endpoint", &self.core.transport.place())
+            .field("project", &self.core.project)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long an answer may take, unless the builder is told otherwise. A server does some slow work
+/// before it answers, such as making a storage pool.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Builds a [`Client`].
+#[derive(Clone, Default)]
+pub struct ClientBuilder {
+    endpoint: Option<String>,
+    project: Option<String>,
+    timeout: Option<Duration>,
+    server_certificate: Option<String>,
+    identity: Option<Identity>,
+}
+
+impl ClientBuilder {
+    /// Where the server is: `unix://PATH`, `https://HOST:PORT`, or `http://HOST:PORT` on this machine
+    /// (for tests and proxies, as nothing protects it).
+    ///
+    /// Without it, the client uses the local server: the socket at `$LXD_SOCKET`, at
+    /// `$LXD_DIR/unix.socket`, or where the packages of LXD put it.
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// The project of all calls that have a `project` parameter and do not name one themselves.
+    /// Without it, the server takes its project `default`.
+    pub fn project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// How long an answer may take, from the call to its last byte; five minutes by default. It does
+    /// not limit the wait for a background operation, bytes as they come, or a connection that has
+    /// been handed over.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The certificate of the server behind `https://`, as PEM: the connection is refused where the
+    /// server shows another one. The names and dates in it do not matter.
+    pub fn server_certificate(mut self, pem: impl Into<String>) -> Self {
+        self.server_certificate = Some(pem.into());
+        self
+    }
+
+    /// Who the client is to a server behind `https://`: a certificate that the server trusts and its
+    /// key, both as PEM.
+    pub fn identity(mut self, certificate: impl Into<String>, key: impl Into<String>) -> Self {
+        self.identity = Some(Identity { certificate: certificate.into(), key: key.into() });
+        self
+    }
+
+    /// Builds the client. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where the endpoint or a certificate is no such thing, or where no
+    /// endpoint was given and there is no local server.
+    pub fn build(self) -> Result<Client, Error> {
+        let transport = self.transport()?;
+        let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        Ok(Client { core: Arc::new(Core { transport, project: self.project, timeout }) })
+    }
+
+    fn transport(&self) -> Result<Transport, Error> {
+        let Some(endpoint) = &self.endpoint else { return Ok(Transport::unix(socket::find()?)) };
+        let (scheme, rest) = endpoint.split_once("://").unwrap_or((endpoint, ""));
+        let rest = rest.strip_suffix('/').filter(|rest| scheme != "unix" && !rest.is_empty()).unwrap_or(rest);
+        match scheme {
+            "unix" if rest.starts_with('/') => Ok(Transport::unix(PathBuf::from(rest))),
+            "http" => {
+                let authority = authority(endpoint, rest)?;
+                if !is_loopback(authority.host()) {
+                    return Err(Error::configuration(format!(
+                        "the endpoint `{endpoint}` is not on this machine, and http protects nothing on \
+                         the way: use https"
+                    )));
+                }
+                Ok(Transport::tcp(format!("http://{authority}"), None))
+            }
+            "https" => {
+                let authority = authority(endpoint, rest)?;
+                let Some(server) = &self.server_certificate else {
+                    return Err(Error::configuration(format!(
+                        "nothing says which server to trust at `{endpoint}`: give its certificate with \
+                         ClientBuilder::server_certificate"
+                    )));
+                };
+                let tls = tls::configuration(server, self.identity.as_ref())?;
+                Ok(Transport::tcp(format!("https://{authority}"), Some(tls)))
+            }
+            _ => Err(Error::configuration(format!(
+                "the endpoint `{endpoint}` is none of unix:///PATH, https://HOST:PORT and http://HOST:PORT"
+            ))),
+        }
+    }
+}
+
+fn authority(endpoint: &str, rest: &str) -> Result<http::uri::Authority, Error> {
+    let authority: Result<http::uri::Authority, _> = rest.parse();
+    match authority {
+        Ok(authority) if !authority.as_str().contains('@') => Ok(authority),
+        Ok(_) => Err(Error::configuration("the endpoint holds a user or password, which LXD does not know")),
+        Err(error) => Err(Error::Configuration {
+            message: format!("the endpoint `{endpoint}` has no HOST:PORT: {error}"),
+            source: Some(error.into()),
+        }),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ClientBuilder")
+            .field("endpoint", &self.endpoint)
+            .field("project", &self.project)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Client;
+
+    fn refusal(endpoint: &str) -> String {
+        Client::builder().endpoint(endpoint).build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn endpoints_are_checked() {
+        for endpoint in ["unix:///x/unix.socket", "http://127.0.0.1:1", "http://[::1]:1/", "http://localhost:1"] {
+            let client = Client::builder().endpoint(endpoint).build().unwrap();
+            let shown = format!("{client:?}");
+            assert!(shown.contains(endpoint.trim_end_matches('/')), "{shown}");
+        }
+        assert!(refusal("http://10.0.0.1:8443").contains("use https"));
+        assert!(refusal("https://10.0.0.1:8443").contains("server_certificate"));
+        assert!(refusal("unix://relative").contains("none of"));
+        assert!(refusal("/var/lib/lxd/unix.socket").contains("none of"));
+        assert!(refusal("http://").contains("HOST:PORT"));
+        assert!(refusal("http://user:secret@localhost:1").contains("user or password"));
+    }
+
+    #[test]
+    fn certificates_are_checked() {
+        let builder = Client::builder().endpoint("https://localhost:1");
+        let error = builder.clone().server_certificate("no").build().unwrap_err();
+        assert!(error.to_string().contains("the server's certificate cannot be read as PEM"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let builder = Client::builder().identity("CERTIFICATE", "KEY");
+        assert!(!format!("{builder:?}").contains("KEY"));
+    }
+
+    #[test]
+    fn a_client_can_be_shared() {
+        fn shared<T: Clone + Send + Sync + 'static>() {}
+        shared::<Client>();
+    }
+}

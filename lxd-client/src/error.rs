@@ -1,0 +1,219 @@
+//! The one error type of the client, and how failures of the layers below become one. When to try
+//! again is left to the caller.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+/// What a failure of another library comes as.
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Why a call failed.
+///
+/// `call` is the call in question, as in `GET /1.0/instances/t1`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server refused the call.
+    #[error("{call}: {message} (status {status}){}", advice_for_status(*status))]
+    Api {
+        /// The call.
+        call: String,
+        /// The status of HTTP, which is the server's `error_code`.
+        status: u16,
+        /// The server's words.
+        message: String,
+    },
+
+    /// The server took the call, and the background operation that it started failed.
+    #[error("{call}: operation {operation} failed: {message}")]
+    Operation {
+        /// The call that started the operation.
+        call: String,
+        /// The operation's UUID.
+        operation: String,
+        /// The server's words, the operation's `err`.
+        message: String,
+    },
+
+    /// The background operation was cancelled before its end.
+    #[error("{call}: operation {operation} was cancelled")]
+    Cancelled {
+        /// The call that started the operation.
+        call: String,
+        /// The operation's UUID.
+        operation: String,
+    },
+
+    /// The answer is not what the description of the API promises.
+    #[error("{call}: cannot understand the answer: {source}")]
+    Decode {
+        /// The call.
+        call: String,
+        /// What is wrong, with the path of the value.
+        source: BoxError,
+    },
+
+    /// The server could not be reached, or the connection broke.
+    #[error("{call}: {message}{}", advice_for_source(source.as_ref()))]
+    Transport {
+        /// The call.
+        call: String,
+        /// What failed.
+        message: String,
+        /// Why.
+        source: BoxError,
+    },
+
+    /// The connection is not safe: one side does not trust the other, or their protocols differ.
+    #[error("{call}: no safe connection: {source}")]
+    Tls {
+        /// The call.
+        call: String,
+        /// Why.
+        source: BoxError,
+    },
+
+    /// The answer did not come in time.
+    #[error("{call}: no answer within {} s; a longer time can be set with ClientBuilder::timeout", after.as_secs_f32())]
+    Timeout {
+        /// The call.
+        call: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+
+    /// An argument cannot be sent. Nothing was.
+    #[error("{call}: {message}")]
+    Argument {
+        /// The call, as the API describes it.
+        call: String,
+        /// What is wrong.
+        message: String,
+    },
+
+    /// The client cannot be built from what it was given.
+    #[error("{message}")]
+    Configuration {
+        /// What is wrong, and what would be right.
+        message: String,
+        /// Why, where something else failed.
+        source: Option<BoxError>,
+    },
+}
+
+impl Error {
+    /// The status with which the server refused the call.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Error::Api { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the server has no such object.
+    pub fn is_not_found(&self) -> bool {
+        self.status() == Some(404)
+    }
+
+    /// Whether the object exists already, or is in use.
+    pub fn is_conflict(&self) -> bool {
+        self.status() == Some(409)
+    }
+
+    /// Whether the server does not let this client do that: it does not trust it, or limits it.
+    pub fn is_forbidden(&self) -> bool {
+        matches!(self.status(), Some(401 | 403))
+    }
+
+    /// Whether the object has changed since the ETag that was sent.
+    pub fn is_precondition_failed(&self) -> bool {
+        self.status() == Some(412)
+    }
+
+    pub(crate) fn decode(call: String, source: impl Into<BoxError>) -> Self {
+        Error::Decode { call, source: source.into() }
+    }
+
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Error::Configuration { message: message.into(), source: None }
+    }
+
+    /// A failure of a connection: of TLS where that is at its root.
+    pub(crate) fn transport(call: String, doing: &str, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        if causes(source.as_ref()).any(is_tls) {
+            return Error::Tls { call, source: deepest(source) };
+        }
+        let message = match causes(source.as_ref()).last() {
+            Some(cause) => format!("{doing}: {cause}"),
+            None => doing.to_owned(),
+        };
+        Error::Transport { call, message, source }
+    }
+}
+
+/// An error and what caused it, outermost first.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
+}
+
+fn cause<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<std::io::Error>() {
+        // An I/O error holds its cause inside.
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    }
+}
+
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    error.is::<rustls::Error>()
+}
+
+/// The failure of TLS itself, of which the layers above say only that they could not connect.
+fn deepest(source: BoxError) -> BoxError {
+    let tls = causes(source.as_ref()).find_map(|cause| cause.downcast_ref::<rustls::Error>()).cloned();
+    tls.map(Into::into).unwrap_or(source)
+}
+
+fn advice_for_status(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "; does the server trust this client, and may it do this?",
+        412 => "; read the object again, and change that",
+        _ => "",
+    }
+}
+
+fn advice_for_source(source: &(dyn StdError + 'static)) -> &'static str {
+    let kind = causes(source).find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    match kind {
+        Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => "; is LXD running there?",
+        Some(std::io::ErrorKind::PermissionDenied) => "; is this user in the group `lxd`?",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Error;
+
+    #[test]
+    fn an_error_is_one_line_that_says_what_to_do() {
+        let io = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = Error::transport("GET /1.0".into(), "cannot connect to /x", io);
+        assert_eq!(
+            error.to_string(),
+            "GET /1.0: cannot connect to /x: permission denied; is this user in the group `lxd`?"
+        );
+        assert!(std::error::Error::source(&error).is_some());
+        let error = Error::Api { call: "GET /1.0/x".into(), status: 404, message: "not found".into() };
+        assert_eq!(error.to_string(), "GET /1.0/x: not found (status 404)");
+        assert!(error.is_not_found() && !error.is_conflict());
+    }
+
+    #[test]
+    fn a_failure_of_tls_is_told_apart() {
+        let tls = rustls::Error::General("no".into());
+        let error = Error::transport("GET /1.0".into(), "cannot connect", std::io::Error::other(tls));
+        assert!(matches!(error, Error::Tls { .. }), "{error}");
+    }
+}

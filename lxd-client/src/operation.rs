@@ -1,0 +1,160 @@
+//! Background operations: following one to its end, and what that end means.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::call::{Answers, Endpoint, Request};
+use crate::client::Client;
+use crate::envelope::State;
+use crate::error::Error;
+
+const GET: Endpoint = endpoint("operation_get", "GET", "/1.0/operations/{id}");
+const WAIT: Endpoint = endpoint("operation_wait_get", "GET", "/1.0/operations/{id}/wait");
+const CANCEL: Endpoint = endpoint("operation_delete", "DELETE", "/1.0/operations/{id}");
+
+/// The core has its own way to operations, so that it does not depend on what a description calls
+/// their methods.
+const fn endpoint(id: &'static str, method: &'static str, path: &'static str) -> Endpoint {
+    Endpoint { id, method, path, query: "", answers: Answers::Value, project: false, target: false }
+}
+
+/// How long one request waits for the end of an operation, in seconds. It is shorter than what
+/// makes the client give up on an answer.
+const WAIT_SECONDS: u64 = 60;
+
+/// A background operation of the server.
+///
+/// The server forgets an operation 5 seconds after its end. Dropping this value does not cancel it.
+#[derive(Clone)]
+pub struct Operation {
+    client: Client,
+    /// The call that started it.
+    call: String,
+    state: State,
+}
+
+impl Operation {
+    pub(crate) fn new(client: Client, call: String, state: State) -> Self {
+        Self { client, call, state }
+    }
+
+    /// The UUID.
+    pub fn id(&self) -> &str {
+        &self.state.id
+    }
+
+    /// What it does, in the server's words.
+    pub fn description(&self) -> &str {
+        &self.state.description
+    }
+
+    /// How far it is, in the server's words: `Running`, `Success` ….
+    pub fn status(&self) -> &str {
+        &self.state.status
+    }
+
+    /// What it tells beside that: its progress while it runs, its results at its end.
+    pub fn metadata(&self) -> &Value {
+        &self.state.metadata
+    }
+
+    /// Whether it has ended, in one way or another.
+    pub fn is_final(&self) -> bool {
+        self.state.status_code >= 200
+    }
+
+    /// Whether the server lets it be cancelled.
+    pub fn may_cancel(&self) -> bool {
+        self.state.may_cancel
+    }
+
+    /// Asks the server how far it is (`GET /1.0/operations/{id}`).
+    ///
+    /// # Errors
+    ///
+    /// Those of any call; [`Error::is_not_found`] where the server has forgotten it.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        self.state = self.ask(&GET, None).await?;
+        Ok(())
+    }
+
+    /// Asks the server to cancel it (`DELETE /1.0/operations/{id}`).
+    ///
+    /// # Errors
+    ///
+    /// Those of any call; the server refuses where [`may_cancel`](Self::may_cancel) is false.
+    pub async fn cancel(&self) -> Result<(), Error> {
+        let request = Request::new(&self.client, &CANCEL, &[&self.state.id]);
+        request.exchange().await?.read(&mut ()).map(drop)
+    }
+
+    /// Waits for its end (`GET /1.0/operations/{id}/wait`) and gives its metadata.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Operation`] where it failed, [`Error::Cancelled`] where it was cancelled, and those
+    /// of any call.
+    pub async fn wait(self) -> Result<Value, Error> {
+        Ok(self.finish().await?.metadata)
+    }
+
+    /// Waits for its end. A token, which ends only when somebody uses it, is done as it is.
+    pub(crate) async fn finish(mut self) -> Result<State, Error> {
+        while !self.is_final() && self.state.class != "token" {
+            self.state = match self.ask(&WAIT, Some(WAIT_SECONDS)).await {
+                Ok(state) => state,
+                // Newer servers answer so when the time is up, in an answer whose HTTP status is 200:
+                // what the operation is at says whether it was that.
+                Err(error @ Error::Api { .. }) => match self.ask(&GET, None).await {
+                    Ok(state) => state,
+                    Err(_) => return Err(error),
+                },
+                Err(error) => return Err(error),
+            };
+        }
+        self.verdict()
+    }
+
+    /// What the end means: only success is one. A cancelled operation has no `err`.
+    fn verdict(self) -> Result<State, Error> {
+        let (call, operation) = (self.call, self.state.id.clone());
+        match self.state.status_code {
+            401 => Err(Error::Cancelled { call, operation }),
+            code if code > 200 => {
+                let message = match self.state.err.as_str() {
+                    "" => format!("the server gives no reason (status {code})"),
+                    err => err.to_owned(),
+                };
+                Err(Error::Operation { call, operation, message })
+            }
+            _ => Ok(self.state),
+        }
+    }
+
+    async fn ask(&self, endpoint: &'static Endpoint, timeout: Option<u64>) -> Result<State, Error> {
+        let mut request = Request::new(&self.client, endpoint, &[&self.state.id]);
+        if let Some(seconds) = timeout {
+            request.query("timeout", &seconds);
+        }
+        let exchange = request.exchange().await?;
+        let mut state = State::default();
+        match exchange.read(&mut state)? {
+            // Answered as the operation that it is.
+            Some(state) => Ok(state),
+            None => Ok(state),
+        }
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the metadata, which holds the secrets of websockets and tokens.
+        formatter
+            .debug_struct("Operation")
+            .field("id", &self.state.id)
+            .field("description", &self.state.description)
+            .field("status", &self.state.status)
+            .finish_non_exhaustive()
+    }
+}
