@@ -10,7 +10,9 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, UPGRADE, USER_AGENT};
+use http::header::{
+    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, UPGRADE, USER_AGENT,
+};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lxd_types::wire::{self, Read, Write};
@@ -142,11 +144,14 @@ impl<T, P> Call<T, P> {
         self
     }
 
+    #[allow(dead_code, reason = "for descriptions with lists in a header")]
     pub(crate) fn header_list(self, name: &'static str, item: &str, values: &[&str]) -> Self {
-        let pairs: Vec<_> = values.iter().map(|value| (item.to_owned().into(), (*value).to_owned())).collect();
+        let pairs: Vec<_> =
+            values.iter().map(|value| (item.to_owned().into(), (*value).to_owned())).collect();
         self.header_pairs(name, &pairs)
     }
 
+    #[allow(dead_code, reason = "for descriptions with maps in a header")]
     pub(crate) fn header_map(self, name: &'static str, values: &BTreeMap<String, String>) -> Self {
         let pairs: Vec<_> = values.iter().map(|(key, value)| (key.clone().into(), value.clone())).collect();
         self.header_pairs(name, &pairs)
@@ -235,6 +240,7 @@ pub(crate) mod sealed {
     use super::{Error, Future, Pin, Request, Response};
 
     /// What is on its way.
+    #[allow(unreachable_pub)]
     pub type Receiving<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Error>> + Send>>;
 
     /// How a kind of answer is received.
@@ -386,9 +392,10 @@ impl Request {
             message: format!("the call cannot be sent: {error}"),
         })?;
         let transport = self.client.transport();
-        transport.send(request).await.map_err(|error| {
-            Error::transport(call, &format!("no answer from {}", transport.place()), error)
-        })
+        transport
+            .send(request)
+            .await
+            .map_err(|error| Error::transport(call, &format!("no answer from {}", transport.place()), error))
     }
 
     fn http(&mut self, target: &str) -> Result<http::Request<Body>, BoxError> {
@@ -412,9 +419,10 @@ impl Request {
         let limit = client.timeout();
         let exchanging = async {
             let (head, body) = self.send().await?.into_parts();
-            let body = body.collect().await.map_err(|error| {
-                Error::transport(call.clone(), "the answer broke off", error)
-            })?;
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| Error::transport(call.clone(), "the answer broke off", error))?;
             Ok((head, body.to_bytes()))
         };
         let (head, body) = match tokio::time::timeout(limit, exchanging).await {
@@ -435,9 +443,10 @@ impl Request {
                 return Ok(response);
             }
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| {
-                Error::transport(call.clone(), "the answer broke off", error)
-            })?;
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| Error::transport(call.clone(), "the answer broke off", error))?;
             let (status, body) = (head.status.as_u16(), body.to_bytes());
             let (call, client) = (call.clone(), client.clone());
             Err(Exchange { call, endpoint, status, headers: head.headers, body, client }.refusal())
@@ -514,9 +523,7 @@ impl Exchange {
         // What the operation did is done; a value that was promised is missing, though.
         match place.expected() {
             expected if expected == ().expected() => Ok(()),
-            expected => {
-                Err(self.undecodable(format!("expected {expected}, found a background operation")))
-            }
+            expected => Err(self.undecodable(format!("expected {expected}, found a background operation"))),
         }
     }
 

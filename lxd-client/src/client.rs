@@ -200,7 +200,9 @@ mod tests {
 
     #[test]
     fn endpoints_are_checked() {
-        for endpoint in ["unix:///x/unix.socket", "http://127.0.0.1:1", "http://[::1]:1/", "http://localhost:1"] {
+        for endpoint in
+            ["unix:///x/unix.socket", "http://127.0.0.1:1", "http://[::1]:1/", "http://localhost:1"]
+        {
             let client = Client::builder().endpoint(endpoint).build().unwrap();
             let shown = format!("{client:?}");
             assert!(shown.contains(endpoint.trim_end_matches('/')), "{shown}");

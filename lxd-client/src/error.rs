@@ -184,9 +184,12 @@ fn advice_for_status(status: u16) -> &'static str {
 }
 
 fn advice_for_source(source: &(dyn StdError + 'static)) -> &'static str {
-    let kind = causes(source).find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    let kind =
+        causes(source).find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
     match kind {
-        Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => "; is LXD running there?",
+        Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
+            "; is LXD running there?"
+        }
         Some(std::io::ErrorKind::PermissionDenied) => "; is this user in the group `lxd`?",
         _ => "",
     }

@@ -97,13 +97,17 @@ mod tests {
     #[test]
     fn a_given_value_takes_the_place_of_a_fixed_one() {
         let query = |fixed: &str, given: &[(&'static str, &str)]| {
-            let given: Vec<_> = given.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
+            let given: Vec<_> =
+                given.iter().map(|(name, value)| ((*name).into(), (*value).to_owned())).collect();
             let mut path = "/x".to_owned();
             push_query(&mut path, fixed, &given);
             path
         };
         assert_eq!(query("", &[]), "/x");
-        assert_eq!(query("public&recursion=1", &[("project", "a b&c")]), "/x?public&recursion=1&project=a%20b%26c");
+        assert_eq!(
+            query("public&recursion=1", &[("project", "a b&c")]),
+            "/x?public&recursion=1&project=a%20b%26c"
+        );
         assert_eq!(query("recursion=2", &[("recursion", "2;fields=")]), "/x?recursion=2%3Bfields%3D");
     }
 }

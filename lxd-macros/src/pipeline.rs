@@ -7,8 +7,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::problem::Problem;
-use crate::read::Overlay;
 pub(crate) use crate::read::Document;
+use crate::read::Overlay;
 use crate::{emit, lower, model, repair};
 
 /// Which part of the API a crate wants.

@@ -38,12 +38,7 @@ pub(crate) const REPAIRS: &[Repair] = &[
         elsewhere: None,
         apply: header_schema,
     },
-    Repair {
-        name: "raw-body",
-        fault: "a body has no schema: it is bytes",
-        elsewhere: None,
-        apply: raw_body,
-    },
+    Repair { name: "raw-body", fault: "a body has no schema: it is bytes", elsewhere: None, apply: raw_body },
     Repair {
         name: "json-body",
         fault: "a body that is an object is declared as bytes: it is JSON",
@@ -237,10 +232,8 @@ fn header_schema(root: &mut Value, repairs: &mut Repairs) {
 fn raw_body(root: &mut Value, repairs: &mut Repairs) {
     parameters(root, |parameter| {
         if is(parameter, "in", "body") && !parameter.contains_key("schema") {
-            let binary = Mapping::from_iter([
-                ("type".into(), "string".into()),
-                ("format".into(), "binary".into()),
-            ]);
+            let binary =
+                Mapping::from_iter([("type".into(), "string".into()), ("format".into(), "binary".into())]);
             parameter.insert("schema".into(), binary.into());
             repairs.count();
         }
@@ -294,9 +287,9 @@ fn path_parameter(root: &mut Value, repairs: &mut Repairs) {
     operations(root, |path, _, operation| {
         for name in crate::model::path_parameters(path) {
             let declared = operation.get("parameters").and_then(Value::as_sequence).is_some_and(|list| {
-                list.iter().filter_map(Value::as_mapping).any(|parameter| {
-                    is(parameter, "in", "path") && is(parameter, "name", name)
-                })
+                list.iter()
+                    .filter_map(Value::as_mapping)
+                    .any(|parameter| is(parameter, "in", "path") && is(parameter, "name", name))
             });
             if declared {
                 continue;
@@ -345,14 +338,9 @@ fn definition_as_response(root: &mut Value, repairs: &mut Repairs) {
             let schema = Mapping::from_iter([("type".into(), kind.into())]);
             properties.insert(name.into(), schema.into());
         }
-        let schema = Mapping::from_iter([
-            ("type".into(), "object".into()),
-            ("properties".into(), properties.into()),
-        ]);
-        *response = Mapping::from_iter([
-            ("description".into(), "".into()),
-            ("schema".into(), schema.into()),
-        ]);
+        let schema =
+            Mapping::from_iter([("type".into(), "object".into()), ("properties".into(), properties.into())]);
+        *response = Mapping::from_iter([("description".into(), "".into()), ("schema".into(), schema.into())]);
         repairs.count();
     });
 }
@@ -388,7 +376,12 @@ fn dangling_reference(root: &mut Value, repairs: &mut Repairs) {
         .filter_map(|key| key.as_str().map(str::to_owned))
         .collect();
     let prefix = format!("#/{}/", section.join("/"));
-    fn visit(value: &mut Value, prefix: &str, known: &std::collections::HashSet<String>, repairs: &mut Repairs) {
+    fn visit(
+        value: &mut Value,
+        prefix: &str,
+        known: &std::collections::HashSet<String>,
+        repairs: &mut Repairs,
+    ) {
         match value {
             Value::Sequence(items) => {
                 items.iter_mut().for_each(|item| visit(item, prefix, known, repairs));

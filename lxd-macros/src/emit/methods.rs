@@ -10,9 +10,10 @@ use crate::read::Answer;
 
 /// The methods and the markers.
 pub(crate) fn methods(model: &Model) -> TokenStream {
-    let methods = model.operations.iter().flat_map(|operation| {
-        operation.methods.iter().map(|method| self::method(model, operation, method))
-    });
+    let methods = model
+        .operations
+        .iter()
+        .flat_map(|operation| operation.methods.iter().map(|method| self::method(model, operation, method)));
     let markers = model.parameter_sets.iter().map(|set| {
         let name = identifier(&set.name);
         let names: Vec<_> = set.parameters.iter().map(|known| format!("`{}`", known.name)).collect();
@@ -112,10 +113,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
                     let ty = super::ty(ty, &quote!(types::));
                     (Some(quote!(#argument: #ty)), Some(quote!(.json(&#argument))))
                 }
-                None => (
-                    Some(quote!(#argument: impl Into<Body>)),
-                    Some(quote!(.bytes(#argument.into()))),
-                ),
+                None => (Some(quote!(#argument: impl Into<Body>)), Some(quote!(.bytes(#argument.into())))),
             }
         }
     };
@@ -178,11 +176,8 @@ fn method_docs(model: &Model, operation: &Operation, method: &Method) -> TokenSt
     if operation.description.trim() != operation.summary.trim() {
         docs.text(&operation.description);
     }
-    let query = if operation.fixed_query.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", operation.fixed_query)
-    };
+    let query =
+        if operation.fixed_query.is_empty() { String::new() } else { format!("?{}", operation.fixed_query) };
     docs.markdown(format!("`{} {}{query}`", operation.http, operation.path));
     for argument in &operation.arguments {
         docs.item(&format!("`{}`", argument.name), &argument.description);

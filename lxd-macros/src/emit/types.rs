@@ -12,7 +12,8 @@ pub(crate) fn types(model: &Model, title: &str, dangling: &[String]) -> TokenStr
     let mut module = docs::Docs::default();
     module.text(&format!("The types of the {title}."));
     if !dangling.is_empty() {
-        module.markdown("The description refers to these without saying what they are; they are a [`Value`]:");
+        module
+            .markdown("The description refers to these without saying what they are; they are a [`Value`]:");
         for name in dangling {
             module.item(&format!("`{name}`"), "");
         }
@@ -180,11 +181,7 @@ fn conversion(of: &Conversion) -> TokenStream {
     let (from, to) = (identifier(&of.from), identifier(&of.to));
     let fields = of.fields.iter().map(|(field, becomes_optional)| {
         let field = identifier(field);
-        if *becomes_optional {
-            quote!(#field: Some(from.#field),)
-        } else {
-            quote!(#field: from.#field,)
-        }
+        if *becomes_optional { quote!(#field: Some(from.#field),) } else { quote!(#field: from.#field,) }
     });
     let rest = of.more.then(|| quote!(..Self::default()));
     quote! {

@@ -27,7 +27,8 @@ pub(crate) fn lower(document: &Document) -> Result<OpenAPI, Vec<Problem>> {
             OpenAPI::default()
         }
         (None, None) => {
-            problems.add("", "has neither `swagger: \"2.0\"` nor `openapi: 3.0.x`: is it an API description?");
+            problems
+                .add("", "has neither `swagger: \"2.0\"` nor `openapi: 3.0.x`: is it an API description?");
             OpenAPI::default()
         }
     };

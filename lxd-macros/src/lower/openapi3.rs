@@ -2,8 +2,8 @@
 //! to their own module.
 
 use openapiv3::{
-    Components, MediaType, OpenAPI, Operation, ParameterSchemaOrContent, PathItem, ReferenceOr,
-    RequestBody, Response, Schema,
+    Components, MediaType, OpenAPI, Operation, ParameterSchemaOrContent, PathItem, ReferenceOr, RequestBody,
+    Response, Schema,
 };
 
 use super::schema::{description, reference, schema};
@@ -85,8 +85,7 @@ fn content(node: &Node<'_>, problems: &mut Problems) -> openapiv3::Content {
     node.entries_of("content", problems)
         .into_iter()
         .map(|(kind, node)| {
-            let schema: Option<ReferenceOr<Schema>> =
-                node.get("schema").map(|node| schema(&node, problems));
+            let schema: Option<ReferenceOr<Schema>> = node.get("schema").map(|node| schema(&node, problems));
             (kind, MediaType { schema, ..MediaType::default() })
         })
         .collect()

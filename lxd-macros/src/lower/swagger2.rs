@@ -3,8 +3,8 @@
 
 use indexmap::IndexMap;
 use openapiv3::{
-    Components, MediaType, OpenAPI, Operation, Parameter, ParameterData, ParameterSchemaOrContent,
-    PathItem, ReferenceOr, RequestBody, Response, Responses, StatusCode,
+    Components, MediaType, OpenAPI, Operation, Parameter, ParameterData, ParameterSchemaOrContent, PathItem,
+    ReferenceOr, RequestBody, Response, Responses, StatusCode,
 };
 
 use super::schema::{description, reference, schema};
@@ -158,11 +158,8 @@ fn body(node: &Node<'_>, consumes: &[String], operation: &mut Operation, problem
         return;
     };
     let binary = matches!(&lowered, ReferenceOr::Item(schema) if super::is_binary(schema));
-    let content = if binary {
-        consumes.iter().find(|kind| *kind != JSON).map_or(BYTES, String::as_str)
-    } else {
-        JSON
-    };
+    let content =
+        if binary { consumes.iter().find(|kind| *kind != JSON).map_or(BYTES, String::as_str) } else { JSON };
     let body = operation.request_body.get_or_insert_with(|| ReferenceOr::Item(RequestBody::default()));
     let ReferenceOr::Item(body) = body else { return };
     let media = MediaType { schema: Some(lowered), ..MediaType::default() };
@@ -203,10 +200,8 @@ fn response(node: &Node<'_>, produces: &[String], problems: &mut Problems) -> Re
         return ReferenceOr::Reference { reference };
     }
     let lowered = node.get("schema").map(|node| schema(&node, problems));
-    let mut response = Response {
-        description: description(node, problems).unwrap_or_default(),
-        ..Response::default()
-    };
+    let mut response =
+        Response { description: description(node, problems).unwrap_or_default(), ..Response::default() };
     let json = [JSON.to_owned()];
     for kind in if produces.is_empty() && lowered.is_some() { &json } else { produces } {
         let media = MediaType { schema: lowered.clone(), ..MediaType::default() };

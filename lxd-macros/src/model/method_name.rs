@@ -101,7 +101,12 @@ mod tests {
             ("instance_files_post", "POST", "/1.0/instances/{name}/files", "create_instance_file"),
             ("profile_post", "POST", "/1.0/profiles/{name}", "rename_profile"),
             ("instance_rebuild_post", "POST", "/1.0/instances/{name}/rebuild", "rebuild_instance"),
-            ("identities_post_tls_untrusted", "POST", "/1.0/auth/identities/tls", "post_identities_tls_untrusted"),
+            (
+                "identities_post_tls_untrusted",
+                "POST",
+                "/1.0/auth/identities/tls",
+                "post_identities_tls_untrusted",
+            ),
             ("clustering_update_cert", "PUT", "/1.0/cluster/certificate", "clustering_update_cert"),
             ("instance_exec-output_delete", "DELETE", "/x/{filename}", "delete_instance_exec_output"),
         ] {

@@ -280,8 +280,7 @@ impl Model {
     pub(crate) fn of(api: &OpenAPI, overlay: &Overlay) -> Self {
         let mut unmatched = Vec::new();
         let mut schemas = schemas::Schemas::of(api, overlay);
-        let (operations, parameter_sets) =
-            operations::operations(api, overlay, &mut schemas, &mut unmatched);
+        let (operations, parameter_sets) = operations::operations(api, overlay, &mut schemas, &mut unmatched);
         schemas.unmatched(&mut unmatched);
         let conversions = schemas.conversions();
         Self { types: schemas.into_types(), conversions, operations, parameter_sets, unmatched }
@@ -290,8 +289,25 @@ impl Model {
 
 /// The names that are taken in a namespace by what the emitted code uses.
 pub(crate) const TYPE_NAMES: &[&str] = &[
-    "BTreeMap", "Box", "Default", "Err", "Fields", "From", "None", "Ok", "Option", "Read", "ReadFields",
-    "Self", "Some", "String", "Timestamp", "Value", "Vec", "WriteFields", "Enumeration",
+    "BTreeMap",
+    "Box",
+    "Default",
+    "Err",
+    "Fields",
+    "From",
+    "None",
+    "Ok",
+    "Option",
+    "Read",
+    "ReadFields",
+    "Self",
+    "Some",
+    "String",
+    "Timestamp",
+    "Value",
+    "Vec",
+    "WriteFields",
+    "Enumeration",
 ];
 
 type Map<T> = IndexMap<String, T>;

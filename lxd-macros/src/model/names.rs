@@ -100,8 +100,16 @@ fn started(name: String, start: &str) -> String {
 
 /// The name of one of several things. A word of three letters is taken as an abbreviation, as `tls` is.
 pub(crate) fn singular(plural: &str) -> String {
-    let endings =
-        [("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("ases", "as"), ("ss", "ss"), ("s", "")];
+    let endings = [
+        ("ies", "y"),
+        ("sses", "ss"),
+        ("xes", "x"),
+        ("ches", "ch"),
+        ("shes", "sh"),
+        ("ases", "as"),
+        ("ss", "ss"),
+        ("s", ""),
+    ];
     if plural.len() < 4 {
         return plural.to_owned();
     }

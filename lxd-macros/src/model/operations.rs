@@ -14,14 +14,35 @@ use crate::read::{Answer, OperationOverlay, Overlay};
 
 /// The names of `Client` that are written by hand, or will be: no operation may take them.
 const CLIENT_NAMES: &[&str] = &[
-    "builder", "clone", "default", "new", "endpoint", "from_remote", "use_project", "use_target",
-    "has_extension", "require_extension", "fetch_server_certificate", "handle", "operation_handle",
+    "builder",
+    "clone",
+    "default",
+    "new",
+    "endpoint",
+    "from_remote",
+    "use_project",
+    "use_target",
+    "has_extension",
+    "require_extension",
+    "fetch_server_certificate",
+    "handle",
+    "operation_handle",
 ];
 
 /// The names of `Call` that are written by hand: no parameter may take them.
 const CALL_NAMES: &[&str] = &[
-    "new", "clone", "into_future", "if_match", "response", "start", "query", "header", "header_pairs",
-    "header_list", "json", "bytes",
+    "new",
+    "clone",
+    "into_future",
+    "if_match",
+    "response",
+    "start",
+    "query",
+    "header",
+    "header_pairs",
+    "header_list",
+    "json",
+    "bytes",
 ];
 
 /// The names of arguments that the emitted methods use themselves.
@@ -426,10 +447,9 @@ impl ParameterSets {
 fn short(parameter: &Parameter) -> &str {
     let wire = parameter.wire.as_str();
     match parameter.place {
-        Place::Header => ["X-LXD-", "X-Incus-"]
-            .iter()
-            .find_map(|prefix| wire.strip_prefix(prefix))
-            .unwrap_or(wire),
+        Place::Header => {
+            ["X-LXD-", "X-Incus-"].iter().find_map(|prefix| wire.strip_prefix(prefix)).unwrap_or(wire)
+        }
         Place::Query | Place::Body => wire,
     }
 }

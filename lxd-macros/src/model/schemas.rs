@@ -124,12 +124,7 @@ impl<'a> Schemas<'a> {
         }
     }
 
-    fn fields(
-        &mut self,
-        wire: &str,
-        type_name: &str,
-        properties: Map<View<'a>>,
-    ) -> Vec<Field> {
+    fn fields(&mut self, wire: &str, type_name: &str, properties: Map<View<'a>>) -> Vec<Field> {
         let overlay: &'a Overlay = self.overlay;
         let entries = overlay.fields.get(wire);
         let mut scope = Scope::default();
@@ -233,7 +228,8 @@ impl<'a> Schemas<'a> {
             SchemaKind::Type(Type::Number(_)) => Ty::Float,
             SchemaKind::Type(Type::Boolean(_)) => Ty::Boolean,
             SchemaKind::Type(Type::Array(array)) => {
-                let item = array.items.as_ref().map(|items| self.ty(View::of_boxed(items), &format!("{name}Item")));
+                let item =
+                    array.items.as_ref().map(|items| self.ty(View::of_boxed(items), &format!("{name}Item")));
                 Ty::List(item.unwrap_or(Ty::Any).boxed())
             }
             SchemaKind::Type(Type::Object(object)) if !object.properties.is_empty() => {
@@ -271,12 +267,7 @@ impl<'a> Schemas<'a> {
         Ty::Named(name)
     }
 
-    fn inline_record(
-        &mut self,
-        schema: &'a Schema,
-        properties: Map<View<'a>>,
-        name: &str,
-    ) -> Ty {
+    fn inline_record(&mut self, schema: &'a Schema, properties: Map<View<'a>>, name: &str) -> Ty {
         let name = self.scope.claim(name);
         self.records.insert(name.clone());
         let fields = self.fields("", &name, properties);
@@ -542,8 +533,9 @@ fn integer_name(format: &VariantOrUnknownOrEmpty<openapiv3::IntegerFormat>) -> &
     match format {
         VariantOrUnknownOrEmpty::Item(openapiv3::IntegerFormat::Int32) => "i32",
         VariantOrUnknownOrEmpty::Unknown(format) => integer_of_format(format),
-        VariantOrUnknownOrEmpty::Item(openapiv3::IntegerFormat::Int64)
-        | VariantOrUnknownOrEmpty::Empty => "i64",
+        VariantOrUnknownOrEmpty::Item(openapiv3::IntegerFormat::Int64) | VariantOrUnknownOrEmpty::Empty => {
+            "i64"
+        }
     }
 }
 
@@ -562,7 +554,9 @@ fn integer_of_format(format: &str) -> &'static str {
 fn patch_field(field: &Field) -> Field {
     let inner = match &field.ty {
         // A value without a type can be null as it is.
-        Ty::Map(value) if field.null_removes && **value != Ty::Any => Ty::Map(Ty::Option(value.clone()).boxed()),
+        Ty::Map(value) if field.null_removes && **value != Ty::Any => {
+            Ty::Map(Ty::Option(value.clone()).boxed())
+        }
         ty => ty.clone(),
     };
     let ty = match inner {

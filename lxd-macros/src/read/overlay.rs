@@ -150,8 +150,7 @@ impl Overlay {
         for (name, node) in root.entries_of("types", problems) {
             only(&node, &["description", "fields"], problems);
             let description = text(&node, "description", problems).unwrap_or_default();
-            let fields =
-                node.get("fields").map(|node| fields(&node, problems)).unwrap_or_default();
+            let fields = node.get("fields").map(|node| fields(&node, problems)).unwrap_or_default();
             self.types.insert(name, TypeOverlay { description, fields });
         }
         for (name, node) in root.entries_of("enumerations", problems) {
@@ -171,8 +170,7 @@ impl Overlay {
             for (value, node) in node.entries_of("values", problems) {
                 match node.value.as_i64() {
                     Some(code) => drop(values.insert(value, code)),
-                    None => problems
-                        .add(&node.pointer, format!("expected a number, found {}", node.kind())),
+                    None => problems.add(&node.pointer, format!("expected a number, found {}", node.kind())),
                 }
             }
             self.codes.insert(name, CodeSet { description, values });
@@ -193,16 +191,8 @@ fn text(node: &Node<'_>, key: &str, problems: &mut Problems) -> Option<String> {
 }
 
 fn operation(node: &Node<'_>, problems: &mut Problems) -> OperationOverlay {
-    let known = [
-        "method",
-        "raw_method",
-        "body",
-        "answer",
-        "result",
-        "operation_result",
-        "extension",
-        "parameters",
-    ];
+    let known =
+        ["method", "raw_method", "body", "answer", "result", "operation_result", "extension", "parameters"];
     only(node, &known, problems);
     OperationOverlay {
         method: text(node, "method", problems),
@@ -260,15 +250,7 @@ fn answer(node: &Node<'_>, problems: &mut Problems) -> Option<Answer> {
 }
 
 fn fields(node: &Node<'_>, problems: &mut Problems) -> IndexMap<String, FieldOverlay> {
-    let known = [
-        "type",
-        "set",
-        "description",
-        "absent_differs",
-        "null_removes",
-        "secret",
-        "request_only",
-    ];
+    let known = ["type", "set", "description", "absent_differs", "null_removes", "secret", "request_only"];
     let mut fields = IndexMap::new();
     for (name, node) in node.entries(problems) {
         only(&node, &known, problems);

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::de::{Deserializer, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Value;
 
 use crate::problem::{Problem, Problems};
@@ -58,9 +58,8 @@ impl Document {
     pub(crate) fn line_of(&self, pointer: &str) -> Option<usize> {
         let steps: Vec<String> =
             pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
-        let error = Stop { steps: &steps }
-            .deserialize(serde_yaml::Deserializer::from_str(&self.text))
-            .err()?;
+        let error =
+            Stop { steps: &steps }.deserialize(serde_yaml::Deserializer::from_str(&self.text)).err()?;
         error.location().map(|location| location.line())
     }
 }

@@ -4,14 +4,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::{Entries, Incoming, Items, Number, Read, ReadFields, Refused};
 
 /// Reads a value of any type of the wire.
-pub fn deserialize<'de, T: Read + Default, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
+pub fn deserialize<'de, T: Read + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
     let mut value = T::default();
     read(deserializer, &mut value)?;
     Ok(value)

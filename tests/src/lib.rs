@@ -1,0 +1,7 @@
+//! What the tests of lxd-client share: a server that answers as a test wants, and the way to a real
+//! one. The tests themselves are in `tests/`.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod fake_server;
+pub mod real;
