@@ -53,3 +53,6 @@ pub(crate) fn expand(base: &Path, file: &str, part: Part) -> Result<TokenStream,
         #items
     })
 }
+
+#[cfg(test)]
+mod tests;

