@@ -15,7 +15,7 @@ use http::header::{
 };
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use lxd_types::wire::{self, Read, Write};
+use lxd_types::wire::{self, Read};
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use crate::answer::{Connection, RawAnswer, WebSocket};
@@ -61,6 +61,16 @@ pub(crate) enum Answers {
     WebSocket,
     /// As a connection that speaks the protocol of the path's last part.
     Connection,
+}
+
+/// What a request sends, as the generated methods have it.
+pub(crate) enum Sent {
+    /// No body.
+    Nothing,
+    /// A value, written as JSON or failing to be.
+    Json(Result<Vec<u8>, serde_json::Error>),
+    /// Bytes.
+    Bytes(Body),
 }
 
 /// The marker of calls without parameters.
@@ -165,8 +175,8 @@ impl<T, P> Call<T, P> {
     }
 
     #[allow(dead_code, reason = "for descriptions with a body that may be left out")]
-    pub(crate) fn json(mut self, body: &dyn Write) -> Self {
-        self.request.set_json(body);
+    pub(crate) fn json(mut self, json: Result<Vec<u8>, serde_json::Error>) -> Self {
+        self.request.send_this(Sent::Json(json));
         self
     }
 
@@ -309,14 +319,22 @@ impl sealed::Sealed for WebSocket {
 }
 
 impl Request {
-    pub(crate) fn new(client: &Client, endpoint: &'static Endpoint, arguments: &[&str]) -> Box<Self> {
+    /// A request. What it sends comes first: it is used up before anything else is done.
+    pub(crate) fn new(
+        sent: Sent,
+        client: &Client,
+        endpoint: &'static Endpoint,
+        arguments: &[&str],
+    ) -> Box<Self> {
         let (path, fault) = match target::path(endpoint.path, arguments) {
             Ok(path) => (path, None),
             Err(fault) => (endpoint.path.to_owned(), Some(fault)),
         };
         let (client, headers) = (client.clone(), HeaderMap::new());
         let (query, body) = (Vec::new(), Body::default());
-        Box::new(Self { client, endpoint, path, query, headers, body, fault })
+        let mut request = Box::new(Self { client, endpoint, path, query, headers, body, fault });
+        request.send_this(sent);
+        request
     }
 
     /// Adds a parameter to the query.
@@ -335,27 +353,15 @@ impl Request {
         self.fault.get_or_insert(fault);
     }
 
-    /// The request with this as its body.
-    pub(crate) fn json(mut self: Box<Self>, body: &dyn Write) -> Box<Self> {
-        self.set_json(body);
-        self
-    }
-
-    /// The request with these bytes as its body.
-    pub(crate) fn bytes(mut self: Box<Self>, body: Body) -> Box<Self> {
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    fn send_this(&mut self, sent: Sent) {
+        let (kind, body) = match sent {
+            Sent::Nothing => return,
+            Sent::Json(Ok(json)) => ("application/json", Body::from(json)),
+            Sent::Json(Err(error)) => return self.fault(format!("the body cannot be sent: {error}")),
+            Sent::Bytes(body) => ("application/octet-stream", body),
+        };
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         self.body = body;
-        self
-    }
-
-    fn set_json(&mut self, body: &dyn Write) {
-        match wire::to_json(body) {
-            Ok(json) => {
-                self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-                self.body = Body::from(json);
-            }
-            Err(error) => self.fault(format!("the body cannot be sent: {error}")),
-        }
     }
 
     /// The call as errors name it. The query may hold secrets; only the project is told.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::call::{Answers, Endpoint, Request};
+use crate::call::{Answers, Endpoint, Request, Sent};
 use crate::client::Client;
 use crate::envelope::State;
 use crate::error::Error;
@@ -85,7 +85,7 @@ impl Operation {
     ///
     /// Those of any call; the server refuses where [`may_cancel`](Self::may_cancel) is false.
     pub async fn cancel(&self) -> Result<(), Error> {
-        let request = Request::new(&self.client, &CANCEL, &[&self.state.id]);
+        let request = Request::new(Sent::Nothing, &self.client, &CANCEL, &[&self.state.id]);
         request.exchange().await?.read(&mut ()).map(drop)
     }
 
@@ -133,7 +133,7 @@ impl Operation {
     }
 
     async fn ask(&self, endpoint: &'static Endpoint, timeout: Option<u64>) -> Result<State, Error> {
-        let mut request = Request::new(&self.client, endpoint, &[&self.state.id]);
+        let mut request = Request::new(Sent::Nothing, &self.client, endpoint, &[&self.state.id]);
         if let Some(seconds) = timeout {
             request.query("timeout", &seconds);
         }

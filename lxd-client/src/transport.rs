@@ -126,11 +126,11 @@ impl Service<Uri> for Connector {
             }
             Connector::Tcp(connector) => {
                 let connecting = connector.call(uri);
-                Box::pin(async move { Ok(Stream::Tcp(MaybeHttpsStream::Http(connecting.await?))) })
+                Box::pin(async move { Ok(Stream::Tcp(Box::new(MaybeHttpsStream::Http(connecting.await?)))) })
             }
             Connector::Tls(connector) => {
                 let connecting = connector.call(uri);
-                Box::pin(async move { Ok(Stream::Tcp(connecting.await?)) })
+                Box::pin(async move { Ok(Stream::Tcp(Box::new(connecting.await?))) })
             }
         }
     }
@@ -139,7 +139,7 @@ impl Service<Uri> for Connector {
 /// A connection of any kind.
 enum Stream {
     Unix(hyperlocal::UnixStream),
-    Tcp(MaybeHttpsStream<TokioIo<TcpStream>>),
+    Tcp(Box<MaybeHttpsStream<TokioIo<TcpStream>>>),
 }
 
 impl Connection for Stream {

@@ -13,7 +13,7 @@ mod emit;
 mod lower;
 #[path = "../src/model/mod.rs"]
 mod model;
-#[path = "../src/pipeline.rs"]
+#[path = "../src/pipeline/mod.rs"]
 mod pipeline;
 #[path = "../src/problem.rs"]
 mod problem;

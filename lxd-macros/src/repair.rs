@@ -7,6 +7,7 @@
 use serde_yaml::{Mapping, Value};
 
 /// A fault and what mends it.
+#[allow(dead_code, reason = "what only documents a repair is read by its test")]
 pub(crate) struct Repair {
     /// Its name, as tests and documentation call it.
     pub(crate) name: &'static str,

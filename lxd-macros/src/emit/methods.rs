@@ -42,7 +42,9 @@ pub(crate) fn methods(model: &Model) -> TokenStream {
         #[allow(unused_imports)]
         use crate::body::Body;
         #[allow(unused_imports)]
-        use crate::call::{Answers, Call, Endpoint, NoParameters, Request};
+        use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Sent};
+        #[allow(unused_imports)]
+        use crate::types::wire::Body as _;
         #[allow(unused_imports)]
         use crate::{Client, Connection, RawAnswer, WebSocket, types};
 
@@ -88,7 +90,7 @@ fn setter(parameter: &Parameter) -> TokenStream {
         ParameterTy::Map => (quote!(&BTreeMap<String, String>), quote!(self.header_map(#wire, #name))),
         ParameterTy::Json(ty) => {
             let ty = super::ty(ty, &quote!(types::));
-            (ty, quote!(self.json(&#name)))
+            (ty, quote!(self.json(#name.into_json())))
         }
     };
     quote! {
@@ -104,16 +106,16 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
     let about = method_docs(model, operation, method);
     let deprecated = operation.deprecated.then(|| quote!(#[deprecated]));
     let arguments: Vec<_> = operation.arguments.iter().map(|known| identifier(&known.name)).collect();
-    let (body_argument, send_body) = match &method.body {
-        None => (None, None),
+    let (body_argument, body) = match &method.body {
+        None => (None, quote!(Sent::Nothing)),
         Some(body) => {
             let argument = identifier(&body.name);
             match &body.json {
                 Some(ty) => {
                     let ty = super::ty(ty, &quote!(types::));
-                    (Some(quote!(#argument: #ty)), Some(quote!(.json(&#argument))))
+                    (Some(quote!(#argument: #ty)), quote!(Sent::Json(#argument.into_json())))
                 }
-                None => (Some(quote!(#argument: impl Into<Body>)), Some(quote!(.bytes(#argument.into())))),
+                None => (Some(quote!(#argument: impl Into<Body>)), quote!(Sent::Bytes(#argument.into()))),
             }
         }
     };
@@ -145,6 +147,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         #deprecated
         pub fn #name(&self, #(#arguments: &str,)* #body_argument) -> Call<#result, #parameters> {
             Call::of(Request::new(
+                #body,
                 self,
                 &Endpoint {
                     id: #id,
@@ -156,7 +159,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
                     target: #target,
                 },
                 &[#(#arguments),*],
-            )#send_body)
+            ))
         }
     }
 }

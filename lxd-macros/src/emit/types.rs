@@ -153,7 +153,7 @@ fn record(name: &proc_macro2::Ident, text: &str, about: docs::Docs, fields: &[Fi
     };
     quote! {
         #about
-        #[derive(Clone, Default, PartialEq)]
+        #[derive(Clone, Default)]
         pub struct #name {
             #(#members)*
         }

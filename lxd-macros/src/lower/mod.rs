@@ -48,7 +48,6 @@ fn is_version(version: &serde_yaml::Value, wanted: &str) -> bool {
     }
 }
 
-
 /// Whether a schema is bytes and not JSON.
 pub(crate) fn is_binary(schema: &openapiv3::Schema) -> bool {
     use openapiv3::{SchemaKind, StringFormat, Type, VariantOrUnknownOrEmpty};

@@ -17,32 +17,38 @@ const CLIENT_NAMES: &[&str] = &[
     "builder",
     "clone",
     "default",
-    "new",
-    "endpoint",
+    "default_project",
+    "fetch_server_certificate",
+    "fmt",
     "from_remote",
+    "handle",
+    "has_extension",
+    "new",
+    "operation_handle",
+    "require_extension",
+    "timeout",
+    "transport",
     "use_project",
     "use_target",
-    "has_extension",
-    "require_extension",
-    "fetch_server_certificate",
-    "handle",
-    "operation_handle",
 ];
 
 /// The names of `Call` that are written by hand: no parameter may take them.
 const CALL_NAMES: &[&str] = &[
-    "new",
     "clone",
-    "into_future",
+    "fmt",
+    "header",
+    "header_list",
+    "header_map",
+    "header_pairs",
+    "header_value",
     "if_match",
+    "into_future",
+    "json",
+    "of",
+    "query",
+    "query_list",
     "response",
     "start",
-    "query",
-    "header",
-    "header_pairs",
-    "header_list",
-    "json",
-    "bytes",
 ];
 
 /// The names of arguments that the emitted methods use themselves.
@@ -90,6 +96,14 @@ pub(super) fn operations<'a>(
         let id = source.operation.operation_id.as_deref().unwrap_or_default();
         let given = overlay.operations.get(id).unwrap_or(&nothing);
         operations.push(operation(api, source, given, schemas, &mut sets));
+    }
+    for (id, given) in &overlay.operations {
+        let body = given.body.as_ref().and_then(|body| body.json.as_ref());
+        for ty in [&given.result, &given.operation_result].into_iter().flatten().chain(body) {
+            if schemas.parse(ty).is_none() {
+                unmatched.push(format!("operations {id} {ty}"));
+            }
+        }
     }
     let ids: std::collections::HashSet<&str> = operations.iter().map(|known| known.id.as_str()).collect();
     for id in overlay.operations.keys() {

@@ -40,7 +40,8 @@ fn methods_of_the_vendored_description() {
             }
             let set = operation.parameters.map(|index| &model.parameter_sets[index].parameters);
             let setters: Vec<&str> = set.into_iter().flatten().map(|known| known.name.as_str()).collect();
-            let setters = if setters.is_empty() { String::new() } else { format!(" [{}]", setters.join(", ")) };
+            let setters =
+                if setters.is_empty() { String::new() } else { format!(" [{}]", setters.join(", ")) };
             let result = match operation.answer {
                 crate::read::Answer::Json => operation.result.to_string(),
                 other => format!("{other:?}"),

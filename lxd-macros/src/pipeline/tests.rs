@@ -53,7 +53,11 @@ fn openapi_3_expands_to_the_same_code() {
 fn both_files_are_tracked() {
     let tokens = expand(Path::new(CRATE), "fixtures/odd/swagger2.yaml", Part::Types).unwrap().to_string();
     for file in ["/fixtures/odd/swagger2.yaml", "/fixtures/odd/overlay.yaml"] {
-        assert!(tokens.contains(&format!("include_bytes ! (concat ! (env ! (\"CARGO_MANIFEST_DIR\") , \"{file}\"))")));
+        assert!(
+            tokens.contains(&format!(
+                "include_bytes ! (concat ! (env ! (\"CARGO_MANIFEST_DIR\") , \"{file}\"))"
+            ))
+        );
     }
 }
 
@@ -132,7 +136,9 @@ fn no_input_makes_it_panic() {
 
 #[test]
 fn names_of_all_kinds_make_code() {
-    for name in ["self", "Self", "crate", "super", "async", "type", "_", "1", "é", "a b", "-", "", "String", "Option"] {
+    for name in
+        ["self", "Self", "crate", "super", "async", "type", "_", "1", "é", "a b", "-", "", "String", "Option"]
+    {
         let description = format!(
             "{{swagger: '2.0', definitions: {{'{name}': {{type: object, properties: {{'{name}': {{type: string}}}}}}}}, \
              paths: {{'/1.0/{{{name}}}': {{get: {{operationId: '{name}_get', responses: {{'200': {{description: ''}}}}, \

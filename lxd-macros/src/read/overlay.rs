@@ -134,8 +134,23 @@ impl Overlay {
         let root = document.node();
         if !root.value.is_null() {
             overlay.read(&root, &mut problems);
+            overlay.check_sets(&root, &mut problems);
         }
         problems.into_result(document).map(|()| overlay)
+    }
+
+    /// A field must name a set that the overlay has: no description could add it.
+    fn check_sets(&self, root: &Node<'_>, problems: &mut Problems) {
+        let known: Vec<&str> =
+            self.enumerations.keys().chain(self.codes.keys()).map(String::as_str).collect();
+        for (schema, fields) in &self.fields {
+            for (field, entry) in fields {
+                if let Some(set) = entry.set.as_deref().filter(|set| !known.contains(set)) {
+                    let pointer = format!("{}/schemas/{schema}/{field}/set", root.pointer);
+                    problems.add(&pointer, unknown("set", set, &known));
+                }
+            }
+        }
     }
 
     fn read(&mut self, root: &Node<'_>, problems: &mut Problems) {
@@ -299,6 +314,15 @@ mod tests {
         assert_eq!(overlay.fields["A"]["type"].set.as_deref(), Some("Kind"));
         assert_eq!(overlay.enumerations["Kind"].values["y-z"], "Last.");
         assert_eq!(overlay.codes["Code"].values["Success"], 200);
+    }
+
+    #[test]
+    fn a_set_must_be_there() {
+        let problems = overlay("schemas: {A: {b: {set: Knd}}}\nenumerations: {Kind: {values: {x: }}}");
+        assert_eq!(
+            problems.unwrap_err(),
+            ["overlay.yaml:1: /schemas/A/b/set: unknown set `Knd`: did you mean `Kind`?"]
+        );
     }
 
     #[test]

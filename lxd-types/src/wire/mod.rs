@@ -8,6 +8,7 @@
 //! plain serde types: `Serialize` and `Deserialize` go through the same two traits.
 
 mod debug;
+mod equal;
 mod read;
 mod values;
 mod write;
@@ -15,6 +16,7 @@ mod write;
 use std::borrow::Cow;
 
 pub use debug::debug;
+pub use equal::equal;
 pub use read::{deserialize, from_json, from_value};
 pub use write::{serialize, to_json};
 
@@ -152,16 +154,23 @@ pub enum Shape<'a> {
     Fields(&'a dyn WriteFields),
 }
 
+/// A value that a request can send.
+pub trait Body {
+    /// The value as JSON. It is used up here, where its type is at home: the code that drops it need
+    /// not be made again by those who send it.
+    fn into_json(self) -> Result<Vec<u8>, serde_json::Error>;
+}
+
 /// A list that is being written.
 pub trait List {
     /// Shows each item to `visit`, in order.
-    fn each(&self, visit: &mut dyn FnMut(&dyn Write));
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a dyn Write));
 }
 
 /// A map that is being written.
 pub trait Map {
     /// Shows each entry to `visit`, in order.
-    fn each(&self, visit: &mut dyn FnMut(&str, &dyn Write));
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a dyn Write));
 }
 
 /// A set of texts with names, open to texts that are not known yet.
@@ -195,6 +204,18 @@ macro_rules! records {
 
             fn is_default(&self) -> bool {
                 $crate::wire::has_default_fields(self)
+            }
+        }
+
+        impl $crate::wire::Body for $name {
+            fn into_json(self) -> ::core::result::Result<::std::vec::Vec<u8>, ::serde_json::Error> {
+                $crate::wire::to_json(&self)
+            }
+        }
+
+        impl ::core::cmp::PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                $crate::wire::equal(self, other)
             }
         }
 

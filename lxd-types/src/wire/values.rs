@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Incoming, List, Map, Number, Read, Refused, Shape, Write};
+use super::{Body, Incoming, List, Map, Number, Read, Refused, Shape, Write};
 
 impl Read for String {
     fn expected(&self) -> &'static str {
@@ -247,7 +247,7 @@ impl<T: Write> Write for Vec<T> {
 }
 
 impl<T: Write> List for Vec<T> {
-    fn each(&self, visit: &mut dyn FnMut(&dyn Write)) {
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a dyn Write)) {
         for item in self {
             visit(item);
         }
@@ -287,7 +287,7 @@ impl<T: Write> Write for BTreeMap<String, T> {
 }
 
 impl<T: Write> Map for BTreeMap<String, T> {
-    fn each(&self, visit: &mut dyn FnMut(&str, &dyn Write)) {
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a dyn Write)) {
         for (key, value) in self {
             visit(key, value);
         }
@@ -366,8 +366,14 @@ impl Write for Value {
     }
 }
 
+impl Body for Value {
+    fn into_json(self) -> Result<Vec<u8>, serde_json::Error> {
+        super::to_json(&self)
+    }
+}
+
 impl Map for serde_json::Map<String, Value> {
-    fn each(&self, visit: &mut dyn FnMut(&str, &dyn Write)) {
+    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a dyn Write)) {
         for (key, value) in self {
             visit(key, value);
         }

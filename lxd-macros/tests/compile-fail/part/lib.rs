@@ -1,0 +1,1 @@
+lxd_macros::lxd_api!("spec/rest-api.yaml", typse);
