@@ -48,6 +48,7 @@ pub(crate) struct Endpoint {
 
 /// How an answer comes.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(dead_code, reason = "a description may have none of a kind")]
 pub(crate) enum Answers {
     /// As a value in the envelope.
     Value,
@@ -393,7 +394,7 @@ impl Request {
         }
         let mut target = std::mem::take(&mut self.path);
         target::push_query(&mut target, self.endpoint.query, &self.query);
-        let request = self.http(&target).map_err(|error| Error::Argument {
+        let request = self.http(target).map_err(|error| Error::Argument {
             call: call.clone(),
             message: format!("the call cannot be sent: {error}"),
         })?;
@@ -404,11 +405,11 @@ impl Request {
             .map_err(|error| Error::transport(call, &format!("no answer from {}", transport.place()), error))
     }
 
-    fn http(&mut self, target: &str) -> Result<http::Request<Body>, BoxError> {
+    fn http(&mut self, target: String) -> Result<http::Request<Body>, BoxError> {
         let uri = self.client.transport().uri(target)?;
         let mut request = http::Request::new(std::mem::take(&mut self.body));
         *request.method_mut() = self.endpoint.method.parse()?;
-        if uri.scheme_str() == Some("unix") {
+        if self.client.transport().is_unix() {
             // The authority of such a URI is the path of the socket.
             self.headers.entry(HOST).or_insert(HeaderValue::from_static("lxd"));
         }

@@ -2,11 +2,11 @@
 //! themselves are left to `call`, the methods to the generator.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 use crate::socket;
 use crate::tls::{self, Identity};
 use crate::transport::Transport;
@@ -87,8 +87,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The project of all calls that have a `project` parameter and do not name one themselves.
-    /// Without it, the server takes its project `default`.
+    /// The project of all calls that have a `project` parameter and neither name one themselves nor ask
+    /// for all projects. Without it, the server takes its project `default`.
     pub fn project(mut self, project: impl Into<String>) -> Self {
         self.project = Some(project.into());
         self
@@ -129,11 +129,11 @@ impl ClientBuilder {
     }
 
     fn transport(&self) -> Result<Transport, Error> {
-        let Some(endpoint) = &self.endpoint else { return Ok(Transport::unix(socket::find()?)) };
+        let Some(endpoint) = &self.endpoint else { return unix(&socket::find()?) };
         let (scheme, rest) = endpoint.split_once("://").unwrap_or((endpoint, ""));
         let rest = rest.strip_suffix('/').filter(|rest| scheme != "unix" && !rest.is_empty()).unwrap_or(rest);
         match scheme {
-            "unix" if rest.starts_with('/') => Ok(Transport::unix(PathBuf::from(rest))),
+            "unix" if rest.starts_with('/') => unix(Path::new(rest)),
             "http" => {
                 let authority = authority(endpoint, rest)?;
                 if !is_loopback(authority.host()) {
@@ -142,7 +142,7 @@ impl ClientBuilder {
                          the way: use https"
                     )));
                 }
-                Ok(Transport::tcp(format!("http://{authority}"), None))
+                Transport::tcp(&authority, None).map_err(unusable)
             }
             "https" => {
                 let authority = authority(endpoint, rest)?;
@@ -153,13 +153,21 @@ impl ClientBuilder {
                     )));
                 };
                 let tls = tls::configuration(server, self.identity.as_ref())?;
-                Ok(Transport::tcp(format!("https://{authority}"), Some(tls)))
+                Transport::tcp(&authority, Some(tls)).map_err(unusable)
             }
             _ => Err(Error::configuration(format!(
                 "the endpoint `{endpoint}` is none of unix:///PATH, https://HOST:PORT and http://HOST:PORT"
             ))),
         }
     }
+}
+
+fn unix(path: &Path) -> Result<Transport, Error> {
+    Transport::unix(path).map_err(unusable)
+}
+
+fn unusable(error: BoxError) -> Error {
+    Error::Configuration { message: format!("the endpoint cannot be used: {error}"), source: Some(error) }
 }
 
 fn authority(endpoint: &str, rest: &str) -> Result<http::uri::Authority, Error> {

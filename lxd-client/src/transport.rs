@@ -1,11 +1,12 @@
 //! Connections to a server: over its Unix socket, or over TCP with or without TLS, pooled by hyper.
 //! What is sent over them is left to `call`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::uri::{Authority, Parts, Scheme};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -24,17 +25,11 @@ use crate::error::BoxError;
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     client: Client<Connector, Body>,
-    server: Server,
-}
-
-/// Where a server is.
-#[derive(Clone, Debug)]
-enum Server {
-    Unix(PathBuf),
-    Tcp {
-        /// `http://HOST:PORT` or `https://HOST:PORT`.
-        base: String,
-    },
+    /// The server in the form of a URI; that of a Unix socket is made up by hyperlocal.
+    scheme: Scheme,
+    authority: Authority,
+    /// The server for people.
+    place: String,
 }
 
 /// How long a connection may take to come about, and how long an idle one is kept.
@@ -43,56 +38,62 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Transport {
     /// Over the Unix socket at a path.
-    pub(crate) fn unix(path: PathBuf) -> Self {
-        Self { client: client(Connector::Unix(UnixConnector)), server: Server::Unix(path) }
+    pub(crate) fn unix(path: &Path) -> Result<Self, BoxError> {
+        let place = format!("unix://{}", path.display());
+        Self::new(hyperlocal::Uri::new(path, "/").into(), place, Connector::Unix(UnixConnector))
     }
 
-    /// Over TCP; `base` says whether with TLS.
-    pub(crate) fn tcp(base: String, tls: Option<rustls::ClientConfig>) -> Self {
+    /// Over TCP to `https://HOST:PORT` where there is a TLS configuration, to `http://HOST:PORT` else.
+    pub(crate) fn tcp(authority: &Authority, tls: Option<rustls::ClientConfig>) -> Result<Self, BoxError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = match tls {
-            Some(tls) => Connector::Tls(
-                hyper_rustls::HttpsConnectorBuilder::new()
-                    .with_tls_config(tls)
-                    .https_only()
-                    .enable_http1()
-                    .wrap_connector(http),
-            ),
-            None => Connector::Tcp(http),
+        let (scheme, connector) = match tls {
+            Some(tls) => {
+                let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls);
+                ("https", Connector::Tls(builder.https_only().enable_http1().wrap_connector(http)))
+            }
+            None => ("http", Connector::Tcp(http)),
         };
-        Self { client: client(connector), server: Server::Tcp { base } }
+        let place = format!("{scheme}://{authority}");
+        Self::new(format!("{place}/").parse()?, place, connector)
+    }
+
+    fn new(server: Uri, place: String, connector: Connector) -> Result<Self, BoxError> {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build(connector);
+        let Parts { scheme: Some(scheme), authority: Some(authority), .. } = server.into_parts() else {
+            return Err("a server needs a scheme and an authority".into());
+        };
+        Ok(Self { client, scheme, authority, place })
     }
 
     /// Where the server is, for people.
-    pub(crate) fn place(&self) -> String {
-        match &self.server {
-            Server::Unix(path) => format!("unix://{}", path.display()),
-            Server::Tcp { base } => base.clone(),
-        }
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whether the server is reached by a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.scheme.as_str() == "unix"
     }
 
     /// The URI of a path with its query on this server.
-    pub(crate) fn uri(&self, path: &str) -> Result<Uri, BoxError> {
-        match &self.server {
-            Server::Unix(socket) => Ok(hyperlocal::Uri::new(socket, path).into()),
-            Server::Tcp { base } => Ok(format!("{base}{path}").parse()?),
-        }
+    pub(crate) fn uri(&self, path: String) -> Result<Uri, BoxError> {
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path.try_into()?);
+        Ok(Uri::from_parts(parts)?)
     }
 
     /// Sends a request; the answer's body is still to come.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         Ok(self.client.request(request).await?)
     }
-}
-
-fn client(connector: Connector) -> Client<Connector, Body> {
-    Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .build(connector)
 }
 
 /// One type for all ways to connect, so that hyper is compiled once.

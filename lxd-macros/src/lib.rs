@@ -26,7 +26,7 @@ use syn::parse::{Parse, ParseStream};
 
 /// Expands an API description into types or methods.
 ///
-/// ```ignore
+/// ```text
 /// lxd_macros::lxd_api!("spec/rest-api.yaml", types);
 /// lxd_macros::lxd_api!("spec/rest-api.yaml", methods);
 /// ```

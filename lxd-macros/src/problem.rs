@@ -41,7 +41,7 @@ impl Problems {
         self.found.push((pointer.to_owned(), message.into()));
     }
 
-    /// The faults with their places in `document`; `Ok` when there are none.
+    /// The faults with their places in `document`, in the order of its lines; `Ok` when there are none.
     pub(crate) fn into_result(self, document: &crate::pipeline::Document) -> Result<(), Vec<Problem>> {
         if self.found.is_empty() {
             return Ok(());
@@ -52,6 +52,8 @@ impl Problems {
             pointer,
             message,
         };
-        Err(self.found.into_iter().map(place).collect())
+        let mut problems: Vec<_> = self.found.into_iter().map(place).collect();
+        problems.sort_by_key(|problem| problem.line);
+        Err(problems)
     }
 }

@@ -30,11 +30,12 @@ pub(super) fn lower(root: &Node<'_>, problems: &mut Problems) -> OpenAPI {
     if root.get("paths").is_none() {
         problems.add(&root.pointer, "has no `paths`");
     }
-    for (path, node) in root.entries_of("paths", problems) {
+    for (path, path_node) in root.entries_of("paths", problems) {
         let mut item = PathItem::default();
-        for (key, node) in node.entries(problems) {
+        for (key, node) in path_node.entries(problems) {
             if let Some(slot) = method_slot(&mut item, &key) {
-                *slot = Some(operation(&node, problems));
+                let parameters = super::parameters(root, &path_node, &node, problems);
+                *slot = Some(operation(root, &node, &parameters, problems));
             } else if !["parameters", "summary", "description", "servers"].contains(&key.as_str())
                 && !key.starts_with("x-")
             {
@@ -46,19 +47,24 @@ pub(super) fn lower(root: &Node<'_>, problems: &mut Problems) -> OpenAPI {
     api
 }
 
-fn operation(node: &Node<'_>, problems: &mut Problems) -> Operation {
+fn operation<'a>(
+    root: &Node<'a>,
+    node: &Node<'a>,
+    parameters: &[Node<'a>],
+    problems: &mut Problems,
+) -> Operation {
     let mut operation = operation_head(node, problems);
-    for node in node.items_of("parameters", problems) {
+    for node in parameters {
         let Some(lowered) = node.get("schema").map(|node| schema(&node, problems)) else {
             problems.add(&node.pointer, "a parameter needs a `schema`");
             continue;
         };
         let format = ParameterSchemaOrContent::Schema(lowered);
-        if let Some(parameter) = parameter_in(&node, format, problems) {
+        if let Some(parameter) = parameter_in(node, format, problems) {
             operation.parameters.push(ReferenceOr::Item(parameter));
         }
     }
-    if let Some(node) = node.get("requestBody") {
+    if let Some(node) = node.get("requestBody").and_then(|node| super::meant(root, node, problems)) {
         operation.request_body = Some(ReferenceOr::Item(RequestBody {
             description: description(&node, problems),
             required: node.flag_of("required", problems),

@@ -31,11 +31,12 @@ pub(super) fn lower(root: &Node<'_>, problems: &mut Problems) -> OpenAPI {
     if root.get("paths").is_none() {
         problems.add(&root.pointer, "has no `paths`");
     }
-    for (path, node) in root.entries_of("paths", problems) {
+    for (path, path_node) in root.entries_of("paths", problems) {
         let mut item = PathItem::default();
-        for (key, node) in node.entries(problems) {
+        for (key, node) in path_node.entries(problems) {
             if let Some(slot) = method_slot(&mut item, &key) {
-                *slot = Some(operation(&node, problems));
+                let parameters = super::parameters(root, &path_node, &node, problems);
+                *slot = Some(operation(&node, &parameters, problems));
             } else if key != "parameters" && !key.starts_with("x-") {
                 problems.add(&node.pointer, format!("`{key}` is no method of HTTP"));
             }
@@ -76,7 +77,7 @@ pub(super) fn operation_head(node: &Node<'_>, problems: &mut Problems) -> Operat
     }
 }
 
-fn operation(node: &Node<'_>, problems: &mut Problems) -> Operation {
+fn operation(node: &Node<'_>, parameters: &[Node<'_>], problems: &mut Problems) -> Operation {
     let mut operation = operation_head(node, problems);
     let media = |key: &str, problems: &mut Problems| -> Vec<String> {
         node.items_of(key, problems)
@@ -87,10 +88,10 @@ fn operation(node: &Node<'_>, problems: &mut Problems) -> Operation {
     };
     let consumes = media("consumes", problems);
     let produces = media("produces", problems);
-    for parameter in node.items_of("parameters", problems) {
+    for parameter in parameters {
         if parameter.text_of("in", problems) == Some("body") {
-            body(&parameter, &consumes, &mut operation, problems);
-        } else if let Some(parameter) = self::parameter(&parameter, problems) {
+            body(parameter, &consumes, &mut operation, problems);
+        } else if let Some(parameter) = self::parameter(parameter, problems) {
             operation.parameters.push(ReferenceOr::Item(parameter));
         }
     }

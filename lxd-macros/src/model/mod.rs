@@ -288,27 +288,49 @@ impl Model {
     }
 }
 
-/// The names that are taken in a namespace by what the emitted code uses.
+/// The names that the module of types uses itself, and those of Rust's prelude.
 pub(crate) const TYPE_NAMES: &[&str] = &[
+    "AsRef",
     "BTreeMap",
     "Box",
+    "Clone",
+    "Copy",
+    "Debug",
     "Default",
+    "Drop",
+    "Enumeration",
+    "Eq",
     "Err",
     "Fields",
+    "Fn",
+    "FnMut",
+    "FnOnce",
     "From",
+    "Hash",
+    "Into",
+    "Iterator",
     "None",
     "Ok",
     "Option",
+    "Ord",
+    "PartialEq",
+    "PartialOrd",
     "Read",
     "ReadFields",
+    "Result",
     "Self",
+    "Send",
+    "Sized",
     "Some",
     "String",
+    "Sync",
     "Timestamp",
+    "ToOwned",
+    "ToString",
+    "Unpin",
     "Value",
     "Vec",
     "WriteFields",
-    "Enumeration",
 ];
 
 type Map<T> = IndexMap<String, T>;

@@ -86,6 +86,7 @@ paths:
       parameters:
         - {in: qwery, name: x, type: string}
         - {in: query}
+        - {$ref: '#/parameters/none'}
       responses:
         '200': {description: ''}
         abc: {description: ''}
@@ -103,9 +104,10 @@ paths:
             "api.yaml:12: /paths/~1a/get/operationId: expected a string, found a number",
             "api.yaml:14: /paths/~1a/get/parameters/0/in: unknown place `qwery`: did you mean `query`?",
             "api.yaml:15: /paths/~1a/get/parameters/1: a parameter needs a `name` and an `in`",
-            "api.yaml:18: /paths/~1a/get/responses/abc: `abc` is no status of HTTP",
-            "api.yaml:19: /paths/~1a/fetch: `fetch` is no method of HTTP",
-            "api.yaml:21: /paths/~1b/get: has no `responses`",
+            "api.yaml:16: /paths/~1a/get/parameters/2/$ref: `#/parameters/none` leads nowhere",
+            "api.yaml:19: /paths/~1a/get/responses/abc: `abc` is no status of HTTP",
+            "api.yaml:20: /paths/~1a/fetch: `fetch` is no method of HTTP",
+            "api.yaml:22: /paths/~1b/get: has no `responses`",
         ]
     );
 }

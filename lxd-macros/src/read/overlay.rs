@@ -336,10 +336,10 @@ mod tests {
             [
                 "overlay.yaml:1: /operatoins: unknown key `operatoins`: did you mean `operations`?",
                 "overlay.yaml:4: /operations/a_get/metod: unknown key `metod`: did you mean `method`?",
+                "overlay.yaml:5: /operations/a_get/answer: unknown answer `row`: did you mean `raw`?",
                 "overlay.yaml:6: /operations/a_get/quite_other: unknown key `quite_other`: known are \
                  `method`, `raw_method`, `body`, `answer`, `result`, `operation_result`, `extension`, \
                  `parameters`",
-                "overlay.yaml:5: /operations/a_get/answer: unknown answer `row`: did you mean `raw`?",
             ]
         );
     }
