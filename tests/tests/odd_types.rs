@@ -2,7 +2,7 @@
 //! methods need the inside of lxd-client; `.ci/run` compiles them there.
 
 use lxd_client::types::wire;
-use lxd_client::types::{codes, enumerations, records};
+use lxd_client::types::{bodies, codes, enumerations, records};
 use serde_json::json;
 
 lxd_macros::lxd_api!("../lxd-macros/fixtures/odd/swagger2.yaml", types);

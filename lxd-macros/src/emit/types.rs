@@ -5,7 +5,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::docs;
-use crate::model::{Conversion, Field, Model, Ty, TypeDef, TypeKind, identifier};
+use crate::model::{Conversion, Field, Model, ParameterTy, Ty, TypeDef, TypeKind, identifier};
 
 /// The module of all types.
 pub(crate) fn types(model: &Model, title: &str, dangling: &[String]) -> TokenStream {
@@ -28,6 +28,7 @@ pub(crate) fn types(model: &Model, title: &str, dangling: &[String]) -> TokenStr
     let records = names(|kind| matches!(kind, TypeKind::Record(_)));
     let enumerations = names(|kind| matches!(kind, TypeKind::Texts(_)));
     let codes = names(|kind| matches!(kind, TypeKind::Codes(_)));
+    let bodies = bodies(model);
     quote! {
         #module
         pub mod schemas {
@@ -44,10 +45,33 @@ pub(crate) fn types(model: &Model, title: &str, dangling: &[String]) -> TokenStr
             #(#conversions)*
 
             crate::records! { #(#records)* }
+            crate::bodies! { #(#bodies)* }
             crate::enumerations! { #(#enumerations)* }
             crate::codes! { #(#codes)* }
         }
     }
+}
+
+/// The records that some request sends.
+fn bodies(model: &Model) -> Vec<proc_macro2::Ident> {
+    let is_record = |name: &str| {
+        model.types.iter().any(|known| known.name == name && matches!(known.kind, TypeKind::Record(_)))
+    };
+    let methods = model.operations.iter().flat_map(|operation| &operation.methods);
+    let arguments = methods.filter_map(|method| method.body.as_ref()?.json.as_ref());
+    let sets = model.parameter_sets.iter().flat_map(|set| &set.parameters);
+    let setters = sets.filter_map(|parameter| match &parameter.ty {
+        ParameterTy::Json(ty) => Some(ty),
+        _ => None,
+    });
+    let names: std::collections::BTreeSet<&str> = arguments
+        .chain(setters)
+        .filter_map(|ty| match ty {
+            Ty::Named(name) if is_record(name) => Some(name.as_str()),
+            _ => None,
+        })
+        .collect();
+    names.into_iter().map(identifier).collect()
 }
 
 fn definition(of: &TypeDef) -> TokenStream {
@@ -78,7 +102,7 @@ fn definition(of: &TypeDef) -> TokenStream {
             });
             quote! {
                 #about
-                #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+                #[derive(Clone, Debug, PartialEq, Eq, Hash)]
                 pub enum #name {
                     #(#meanings #names,)*
                     /// Any other text; empty by default.

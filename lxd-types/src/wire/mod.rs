@@ -207,12 +207,6 @@ macro_rules! records {
             }
         }
 
-        impl $crate::wire::Body for $name {
-            fn into_json(self) -> ::core::result::Result<::std::vec::Vec<u8>, ::serde_json::Error> {
-                $crate::wire::to_json(&self)
-            }
-        }
-
         impl ::core::cmp::PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
                 $crate::wire::equal(self, other)
@@ -226,6 +220,19 @@ macro_rules! records {
         }
 
         $crate::serde_through_wire!($name);
+    )*};
+}
+
+/// Implements [`Body`](wire::Body) for types that a request can send.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! bodies {
+    ($($name:ident)*) => {$(
+        impl $crate::wire::Body for $name {
+            fn into_json(self) -> ::core::result::Result<::std::vec::Vec<u8>, ::serde_json::Error> {
+                $crate::wire::to_json(&self)
+            }
+        }
     )*};
 }
 
