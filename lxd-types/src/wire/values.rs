@@ -366,18 +366,30 @@ impl Write for Value {
     }
 }
 
-/// Bodies that are no records are rare, so that their code is made where they are sent.
-macro_rules! bodies {
-    ($($(<$parameter:ident>)? $type:ty),* $(,)?) => {$(
-        impl$(<$parameter: Write>)? Body for $type {
-            fn into_json(self) -> Result<Vec<u8>, serde_json::Error> {
-                super::to_json(&self)
-            }
-        }
-    )*};
+// Bodies that are no records are rare, so that their code is made where they are sent.
+impl Body for Value {
+    fn into_json(self) -> Result<Vec<u8>, serde_json::Error> {
+        super::to_json(&self)
+    }
 }
 
-bodies! { Value, String, <T> Vec<T>, <T> BTreeMap<String, T> }
+impl Body for String {
+    fn into_json(self) -> Result<Vec<u8>, serde_json::Error> {
+        super::to_json(&self)
+    }
+}
+
+impl<T: Write> Body for Vec<T> {
+    fn into_json(self) -> Result<Vec<u8>, serde_json::Error> {
+        super::to_json(&self)
+    }
+}
+
+impl<T: Write> Body for BTreeMap<String, T> {
+    fn into_json(self) -> Result<Vec<u8>, serde_json::Error> {
+        super::to_json(&self)
+    }
+}
 
 impl Map for serde_json::Map<String, Value> {
     fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a dyn Write)) {
