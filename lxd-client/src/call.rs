@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -41,9 +42,6 @@ pub(crate) struct Endpoint {
     pub(crate) answers: Answers,
     /// Whether it has the parameter `project`.
     pub(crate) project: bool,
-    /// Whether it has the parameter `target`.
-    #[allow(dead_code, reason = "for views of a client on one cluster member")]
-    pub(crate) target: bool,
 }
 
 /// How an answer comes.
@@ -420,10 +418,24 @@ impl Request {
         Ok(request)
     }
 
+    /// How long the answer may take. A call that asks the server to wait for something may take that
+    /// much longer, or for ever.
+    fn limit(&self) -> Duration {
+        let limit = self.client.timeout();
+        if !self.endpoint.path.ends_with("/wait") {
+            return limit;
+        }
+        let asked = self.query.iter().find(|(name, _)| name == "timeout");
+        match asked.and_then(|(_, seconds)| seconds.parse().ok()) {
+            Some(seconds) => limit.saturating_add(Duration::from_secs(seconds)),
+            None => Duration::MAX,
+        }
+    }
+
     /// Sends the request and takes the whole answer, which is JSON or text.
     pub(crate) async fn exchange(self) -> Result<Exchange, Error> {
         let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
-        let limit = client.timeout();
+        let limit = self.limit();
         let exchanging = async {
             let (head, body) = self.send().await?.into_parts();
             let body = body
@@ -443,7 +455,7 @@ impl Request {
     /// Sends the request; a refusal is an error, any other body is still to come.
     async fn send_checked(self) -> Result<http::Response<Incoming>, Error> {
         let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
-        let limit = client.timeout();
+        let limit = self.limit();
         let sending = async {
             let response = self.send().await?;
             if response.status().as_u16() < 400 {
@@ -559,5 +571,59 @@ fn plain(body: &[u8]) -> String {
     match text.trim() {
         "" => "refused without a reason".to_owned(),
         text => text.chars().take(200).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::IntoFuture;
+    use std::time::Duration;
+
+    use super::{Answers, Endpoint, Request, Sent};
+    use crate::Client;
+
+    const WAIT: Endpoint = Endpoint {
+        id: "operation_wait_get",
+        method: "GET",
+        path: "/1.0/operations/{id}/wait",
+        query: "",
+        answers: Answers::Value,
+        project: false,
+    };
+
+    fn client() -> Client {
+        let limit = Duration::from_secs(5);
+        Client::builder().endpoint("http://127.0.0.1:1").timeout(limit).build().unwrap()
+    }
+
+    #[test]
+    fn a_call_that_waits_has_the_time_that_it_asks_for() {
+        let limit = |timeout: Option<i64>| {
+            let mut request = Request::new(Sent::Nothing, &client(), &WAIT, &["u"]);
+            if let Some(timeout) = timeout {
+                request.query("timeout", &timeout);
+            }
+            request.limit()
+        };
+        assert_eq!(limit(Some(60)), Duration::from_secs(65));
+        assert_eq!(limit(Some(-1)), Duration::MAX);
+        assert_eq!(limit(None), Duration::MAX);
+    }
+
+    #[test]
+    fn calls_can_run_on_any_thread() {
+        fn send<T: Send>(_: T) {}
+        let lxd = client();
+        send(lxd.instances_recursion2().into_future());
+        send(lxd.instance("t1").response());
+        send(lxd.delete_instance("t1").start());
+        send(lxd.instance_files("t1").into_future());
+        send(lxd.events().into_future());
+    }
+
+    #[test]
+    fn a_call_shows_no_more_than_its_path() {
+        let call = client().operation_websocket("u").secret("hush");
+        assert_eq!(format!("{call:?}"), r#"Call("GET /1.0/operations/u/websocket")"#);
     }
 }

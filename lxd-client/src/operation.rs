@@ -16,11 +16,11 @@ const CANCEL: Endpoint = endpoint("operation_delete", "DELETE", "/1.0/operations
 /// The core has its own way to operations, so that it does not depend on what a description calls
 /// their methods.
 const fn endpoint(id: &'static str, method: &'static str, path: &'static str) -> Endpoint {
-    Endpoint { id, method, path, query: "", answers: Answers::Value, project: false, target: false }
+    Endpoint { id, method, path, query: "", answers: Answers::Value, project: false }
 }
 
-/// How long one request waits for the end of an operation, in seconds. It is shorter than what
-/// makes the client give up on an answer.
+/// How long one request waits for the end of an operation, in seconds. A connection that broke unseen
+/// is found out this way.
 const WAIT_SECONDS: u64 = 60;
 
 /// A background operation of the server.

@@ -137,11 +137,8 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         (Answer::Websocket, _) => "WebSocket",
         (Answer::Upgrade, _) => "Connection",
     });
-    let has = |wire: &str| {
-        let set = operation.parameters.map(|index| &model.parameter_sets[index]);
-        set.is_some_and(|set| set.parameters.iter().any(|known| known.wire == wire))
-    };
-    let (project, target) = (has("project"), has("target"));
+    let set = operation.parameters.map(|index| &model.parameter_sets[index]);
+    let project = set.is_some_and(|set| set.parameters.iter().any(|known| known.wire == "project"));
     quote! {
         #about
         #deprecated
@@ -156,7 +153,6 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
                     query: #query,
                     answers: Answers::#answers,
                     project: #project,
-                    target: #target,
                 },
                 &[#(#arguments),*],
             ))
