@@ -27,13 +27,22 @@ pub(crate) fn expand(base: &Path, file: &str, part: Part) -> Result<TokenStream,
         None => "overlay.yaml".to_owned(),
     };
     let one = |problem: Problem| vec![problem];
-    let mut document = Document::read(file, &base.join(file)).map_err(one)?;
-    let overlay_document = Document::read(&overlay_file, &base.join(&overlay_file)).map_err(one)?;
+    let description = Document::read(file, &base.join(file)).map_err(one)?;
+    let overlay = Document::read(&overlay_file, &base.join(&overlay_file)).map_err(one)?;
+    let items = generate(description, &overlay, part)?;
+    // So that a change of either file is a change of the crate.
+    let tracked = [file, &overlay_file].map(|file| format!("/{file}"));
+    Ok(quote! {
+        #(const _: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), #tracked));)*
+        #items
+    })
+}
 
-    let overlay = Overlay::of(&overlay_document);
-    let repairs = repair::repair(&mut document.root);
-    let lowered = lower::lower(&document);
-    let (api, overlay) = match (lowered, overlay) {
+/// What is generated from files that have been read.
+fn generate(mut description: Document, overlay: &Document, part: Part) -> Result<TokenStream, Vec<Problem>> {
+    let overlay = Overlay::of(overlay);
+    let repairs = repair::repair(&mut description.root);
+    let (api, overlay) = match (lower::lower(&description), overlay) {
         (Ok(api), Ok(overlay)) => (api, overlay),
         (lowered, overlay) => {
             let problems = lowered.err().into_iter().chain(overlay.err());
@@ -42,15 +51,9 @@ pub(crate) fn expand(base: &Path, file: &str, part: Part) -> Result<TokenStream,
     };
     let model = model::Model::of(&api, &overlay);
     let title = if api.info.title.is_empty() { "API" } else { &api.info.title };
-    let items = match part {
+    Ok(match part {
         Part::Types => emit::types(&model, title, &repairs.dangling),
         Part::Methods => emit::methods(&model),
-    };
-    // So that a change of either file is a change of the crate.
-    let tracked = [file, &overlay_file].map(|file| format!("/{file}"));
-    Ok(quote! {
-        #(const _: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), #tracked));)*
-        #items
     })
 }
 

@@ -1,6 +1,8 @@
 use std::path::Path;
 
-use super::{Part, expand};
+use serde_yaml::Value;
+
+use super::{Document, Part, expand, generate};
 
 const CRATE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -155,5 +157,44 @@ fn names_of_all_kinds_make_code() {
             syn::parse2::<syn::File>(tokens).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+/// Puts `other` in the place of the node with this number, counted depth first; false where there is none.
+fn replace(node: &mut Value, number: &mut usize, other: &Value) -> bool {
+    if *number == 0 {
+        node.clone_from(other);
+        return true;
+    }
+    *number -= 1;
+    match node {
+        Value::Mapping(mapping) => mapping.values_mut().any(|node| replace(node, number, other)),
+        Value::Sequence(items) => items.iter_mut().any(|node| replace(node, number, other)),
+        _ => false,
+    }
+}
+
+#[test]
+fn no_value_in_any_place_makes_it_panic_or_emit_what_is_no_code() {
+    let read =
+        |file: &str| std::fs::read_to_string(Path::new(CRATE).join("fixtures/odd").join(file)).unwrap();
+    let overlay = Document::parse("overlay.yaml", read("overlay.yaml")).unwrap();
+    let intruders = ["null", "5", "x", "[1]", "{a: {}}"].map(|text| serde_yaml::from_str(text).unwrap());
+    for file in ["swagger2.yaml", "openapi3.yaml"] {
+        let whole: Value = serde_yaml::from_str(&read(file)).unwrap();
+        for number in 0.. {
+            // Each place gets one of them, in turn: all places and all values are seen many times.
+            let mut broken = whole.clone();
+            let intruder = &intruders[number % intruders.len()];
+            if !replace(&mut broken, &mut number.clone(), intruder) {
+                assert!(number > 400, "{file} has {number} places");
+                break;
+            }
+            let document = Document::parse(file, serde_yaml::to_string(&broken).unwrap()).unwrap();
+            match generate(document, &overlay, if number % 2 == 0 { Part::Types } else { Part::Methods }) {
+                Ok(tokens) => drop(syn::parse2::<syn::File>(tokens).unwrap()),
+                Err(problems) => assert!(!problems.is_empty()),
+            }
+        }
     }
 }
