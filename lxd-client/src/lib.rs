@@ -1,4 +1,62 @@
-//! client
+//! A typed, asynchronous client for [LXD](https://canonical.com/lxd). Its methods and the types that
+//! they take and give are generated from LXD's API description when the crates are compiled.
+//!
+//! ```no_run
+//! use lxd_client::Client;
+//! use lxd_client::types::{InstanceAction, InstanceSource, InstanceStatePut, InstancesPost, SourceType};
+//!
+//! # async fn run() -> Result<(), lxd_client::Error> {
+//! // The server of this machine; `endpoint` names another.
+//! let lxd = Client::builder().build()?;
+//!
+//! let source = InstanceSource { r#type: SourceType::Image, alias: "busybox".into(), ..Default::default() };
+//! let new = InstancesPost { name: "t1".into(), source: Some(source), ..Default::default() };
+//! lxd.create_instance(new).await?;
+//!
+//! let start = InstanceStatePut { action: InstanceAction::Start, timeout: 30, ..Default::default() };
+//! lxd.update_instance_state("t1", start).await?;
+//!
+//! for instance in lxd.instances_recursion1().filter("status eq running").await? {
+//!     println!("{} was started at {:?}", instance.name, instance.last_used_at);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Calls
+//!
+//! Each operation of the API is a method of [`Client`], named for what it does: GET `instance`, POST
+//! `create_instance`, PUT `update_instance`, PATCH `modify_instance`, DELETE `delete_instance`. Lists come
+//! as URLs (`instances`) or as objects (`instances_recursion1`). The documentation of a method tells its
+//! HTTP call, its parameters and the API extension that the server needs for it.
+//!
+//! What is in the path and the body is an argument. What is in the query and the headers is a setter of the
+//! [`Call`] that the method returns; [`parameters`] lists which calls have which. A call is sent when it is
+//! awaited. [`Call::response`] gives the headers too, such as the ETag ([`Response::etag`]) that
+//! [`Call::if_match`] takes.
+//!
+//! Where a body may also be bytes, a second method takes a [`Body`]. An answer that is no JSON is a
+//! [`RawAnswer`], a [`WebSocket`] or a [`Connection`].
+//!
+//! # Operations
+//!
+//! Much of what a server does is a background operation. A call that starts one waits until it has ended,
+//! and gives its result where the server defines one; its failure is the call's error. [`Call::start`] does
+//! not wait, but gives the [`Operation`]: to look how far it is, to cancel it or to wait for it. To drop a
+//! call or an operation does not cancel what the server does.
+//!
+//! # Errors
+//!
+//! There is one type, [`Error`]. A refusal is [`Error::Api`], with [`Error::is_not_found`],
+//! [`Error::is_conflict`] and the like; an operation that failed is [`Error::Operation`]. Answers have to
+//! come in the time that [`ClientBuilder::timeout`] sets.
+//!
+//! # Types
+//!
+//! The types are in [`types`], which is the crate lxd-types: plain structs, written as literals with
+//! `..Default::default()`. Bodies of PATCH are types of their own (`InstancePatch`), whose fields are left
+//! as they are where they are `None`. What was read turns into what can be written back with `From`, as in
+//! `InstancePut::from(instance)`. How they are read and written is told [there](types#on-the-wire).
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
