@@ -53,6 +53,39 @@ fn methods_of_the_vendored_description() {
 }
 
 #[test]
+fn everything_in_the_vendored_description_is_described() {
+    let model = vendored();
+    let mut bare = Vec::new();
+    let mut want = |text: &str, what: String| {
+        if text.trim().is_empty() {
+            bare.push(what);
+        }
+    };
+    for operation in &model.operations {
+        let id = &operation.id;
+        want(&operation.summary, format!("{id}: summary"));
+        want(&operation.description, format!("{id}: description"));
+        operation
+            .arguments
+            .iter()
+            .for_each(|known| want(&known.description, format!("{id}: {}", known.name)));
+        operation.parameter_descriptions.iter().for_each(|text| want(text, format!("{id}: a parameter")));
+        for body in operation.methods.iter().filter_map(|method| method.body.as_ref()) {
+            want(&body.description, format!("{id}: {}", body.name));
+        }
+    }
+    for known in &model.types {
+        want(&known.description, known.name.clone());
+        if let TypeKind::Record(fields) = &known.kind {
+            fields
+                .iter()
+                .for_each(|field| want(&field.description, format!("{}.{}", known.name, field.wire)));
+        }
+    }
+    assert_eq!(bare, Vec::<String>::new());
+}
+
+#[test]
 fn what_is_read_can_be_written_back() {
     let model = vendored();
     let conversions: Vec<String> =
