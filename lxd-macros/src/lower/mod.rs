@@ -1,6 +1,7 @@
 //! From a description that has been read and repaired to the `openapiv3` model, whichever of
 //! Swagger 2.0 and OpenAPI 3.0 it is written in. What Rust makes of it is left to the model.
 
+mod common;
 mod openapi3;
 mod schema;
 mod swagger2;
@@ -8,7 +9,7 @@ mod swagger2;
 use openapiv3::OpenAPI;
 
 use crate::problem::{Problem, Problems};
-use crate::read::{Document, Node};
+use crate::read::Document;
 
 /// Lowers a description; all its faults are told at once.
 pub(crate) fn lower(document: &Document) -> Result<OpenAPI, Vec<Problem>> {
@@ -33,41 +34,6 @@ pub(crate) fn lower(document: &Document) -> Result<OpenAPI, Vec<Problem>> {
         }
     };
     problems.into_result(document).map(|()| api)
-}
-
-/// The parameters of an operation: its own, then those of its path that it does not declare anew. A
-/// reference is followed to what it means.
-fn parameters<'a>(
-    root: &Node<'a>,
-    path: &Node<'a>,
-    operation: &Node<'a>,
-    problems: &mut Problems,
-) -> Vec<Node<'a>> {
-    let mut all = Vec::new();
-    let mut known = std::collections::HashSet::new();
-    for owner in [operation, path] {
-        for node in owner.items_of("parameters", problems) {
-            let Some(node) = meant(root, node, problems) else { continue };
-            let name = |key: &str| node.get(key).and_then(|node| node.value.as_str());
-            if known.insert((name("in"), name("name"))) || owner.pointer == operation.pointer {
-                all.push(node);
-            }
-        }
-    }
-    all
-}
-
-/// What a node means: the node itself, or the one that it refers to in the same file.
-fn meant<'a>(root: &Node<'a>, node: Node<'a>, problems: &mut Problems) -> Option<Node<'a>> {
-    let Some(target) = node.text_of("$ref", problems) else { return Some(node) };
-    let mut found = target.starts_with("#/").then(|| root.clone());
-    for step in target.trim_start_matches("#/").split('/') {
-        found = found.and_then(|node| node.get(&step.replace("~1", "/").replace("~0", "~")));
-    }
-    if found.is_none() {
-        problems.add(&format!("{}/$ref", node.pointer), format!("`{target}` leads nowhere"));
-    }
-    found
 }
 
 /// Whether a version, which may be written as a number, is `wanted` or a patch release of it.
