@@ -48,6 +48,8 @@ pub(crate) struct Endpoint {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(dead_code, reason = "a description may have none of a kind")]
 pub(crate) enum Answers {
+    /// As an envelope without a value.
+    Nothing,
     /// As a value in the envelope.
     Value,
     /// As the metadata of a background operation, once it is done.
@@ -539,10 +541,10 @@ impl Exchange {
         if self.endpoint.answers == Answers::OperationMetadata {
             return wire::from_value(&state.metadata, place).map_err(|error| self.undecodable(error));
         }
-        // What the operation did is done; a value that was promised is missing, though.
-        match place.expected() {
-            expected if expected == ().expected() => Ok(()),
-            expected => Err(self.undecodable(format!("expected {expected}, found a background operation"))),
+        match self.endpoint.answers {
+            Answers::Nothing => Ok(()),
+            // What the operation did is done; the value that was promised is missing.
+            _ => Err(self.undecodable("expected a value, found a background operation")),
         }
     }
 

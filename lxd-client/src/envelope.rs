@@ -1,7 +1,7 @@
 //! The envelope of every JSON answer, read in one pass: the value goes straight to its place. What
 //! an operation's end means is left to `operation`.
 
-use lxd_types::wire::{self, Incoming, Read, ReadFields, Refused};
+use lxd_types::wire::{self, Incoming, Read, Refused};
 use serde_json::Value;
 
 /// What an answer turned out to be.
@@ -60,7 +60,11 @@ impl<'p> Envelope<'p> {
     }
 }
 
-impl ReadFields for Envelope<'_> {
+impl Read for Envelope<'_> {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        wire::read_fields(self, value)
+    }
+
     fn field(&mut self, name: &str) -> Option<&mut dyn Read> {
         Some(match name {
             "type" => &mut self.kind,
@@ -78,16 +82,6 @@ impl ReadFields for Envelope<'_> {
     }
 }
 
-impl Read for Envelope<'_> {
-    fn expected(&self) -> &'static str {
-        "the envelope of an answer"
-    }
-
-    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
-        wire::read_fields(self, value)
-    }
-}
-
 /// A background operation as it stood at some moment. The client's core has its own type for it, so
 /// that it does not depend on what a description calls things.
 #[derive(Clone, Default)]
@@ -102,7 +96,11 @@ pub(crate) struct State {
     pub(crate) err: String,
 }
 
-impl ReadFields for State {
+impl Read for State {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        wire::read_fields(self, value)
+    }
+
     fn field(&mut self, name: &str) -> Option<&mut dyn Read> {
         Some(match name {
             "id" => &mut self.id,
@@ -115,16 +113,6 @@ impl ReadFields for State {
             "err" => &mut self.err,
             _ => return None,
         })
-    }
-}
-
-impl Read for State {
-    fn expected(&self) -> &'static str {
-        "an operation"
-    }
-
-    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
-        wire::read_fields(self, value)
     }
 }
 

@@ -130,6 +130,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
     let (id, http, path) = (&operation.id, operation.http, &operation.path);
     let query = &operation.fixed_query;
     let answers = identifier(match (operation.answer, operation.in_operation) {
+        (Answer::Json, false) if operation.result == Ty::Nothing => "Nothing",
         (Answer::Json, false) => "Value",
         (Answer::Json, true) => "OperationMetadata",
         (Answer::Text, _) => "Text",

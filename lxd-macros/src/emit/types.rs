@@ -39,7 +39,7 @@ pub(crate) fn types(model: &Model, title: &str, dangling: &[String]) -> TokenStr
             #[allow(unused_imports)]
             use serde_json::Value;
             #[allow(unused_imports)]
-            use crate::wire::{Enumeration, Fields, Read, ReadFields, WriteFields};
+            use crate::wire::{Enumeration, Fields, Incoming, Read, Refused, Shape, Write, read_fields};
 
             #(#definitions)*
             #(#conversions)*
@@ -170,11 +170,14 @@ fn record(name: &proc_macro2::Ident, text: &str, about: docs::Docs, fields: &[Fi
         let name = identifier(&field.name);
         quote!(&self.#name)
     });
-    // A record without fields must not name what it does not use.
-    let (argument, place) = match fields {
-        [] => (quote!(_name), quote!(None)),
-        _ => (quote!(name), quote!(Some(match name { #(#places)* _ => return None }))),
-    };
+    // A record without fields has no places.
+    let field = (!fields.is_empty()).then(|| {
+        quote! {
+            fn field(&mut self, name: &str) -> Option<&mut dyn Read> {
+                Some(match name { #(#places)* _ => return None })
+            }
+        }
+    });
     quote! {
         #about
         #[derive(Clone, Default)]
@@ -182,13 +185,19 @@ fn record(name: &proc_macro2::Ident, text: &str, about: docs::Docs, fields: &[Fi
             #(#members)*
         }
 
-        impl ReadFields for #name {
-            fn field(&mut self, #argument: &str) -> Option<&mut dyn Read> {
-                #place
+        impl Read for #name {
+            fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+                read_fields(self, value)
             }
+
+            #field
         }
 
-        impl WriteFields for #name {
+        impl Write for #name {
+            fn shape(&self) -> Shape<'_> {
+                Shape::Fields(self)
+            }
+
             fn fields(&self, visit: &mut dyn FnMut(&Fields<'_>)) {
                 visit(&Fields {
                     of: #text,

@@ -307,6 +307,7 @@ pub(crate) const TYPE_NAMES: &[&str] = &[
     "FnOnce",
     "From",
     "Hash",
+    "Incoming",
     "Into",
     "Iterator",
     "None",
@@ -316,10 +317,11 @@ pub(crate) const TYPE_NAMES: &[&str] = &[
     "PartialEq",
     "PartialOrd",
     "Read",
-    "ReadFields",
+    "Refused",
     "Result",
     "Self",
     "Send",
+    "Shape",
     "Sized",
     "Some",
     "String",
@@ -330,7 +332,7 @@ pub(crate) const TYPE_NAMES: &[&str] = &[
     "Unpin",
     "Value",
     "Vec",
-    "WriteFields",
+    "Write",
 ];
 
 type Map<T> = IndexMap<String, T>;

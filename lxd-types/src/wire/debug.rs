@@ -3,20 +3,20 @@
 
 use std::fmt;
 
-use super::{Number, Shape, Write, WriteFields};
+use super::{Number, Shape, Write};
 
 /// Formats a type with fields.
-pub fn debug(value: &dyn WriteFields, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub fn debug(value: &dyn Write, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
     let mut outcome = Ok(());
     value.fields(&mut |fields| {
         let mut out = formatter.debug_struct(fields.of);
         let mut shown = 0;
-        for (name, value) in fields.set() {
+        for (name, shape) in fields.set() {
             shown += 1;
             if fields.secrets.contains(&name) {
                 out.field(name, &format_args!("(secret)"));
             } else {
-                out.field(name, &Shown(value));
+                out.field(name, &Shown(shape));
             }
         }
         outcome = if shown < fields.names.len() { out.finish_non_exhaustive() } else { out.finish() };
@@ -24,11 +24,11 @@ pub fn debug(value: &dyn WriteFields, formatter: &mut fmt::Formatter<'_>) -> fmt
     outcome
 }
 
-struct Shown<'a>(&'a dyn Write);
+struct Shown<'a>(Shape<'a>);
 
 impl fmt::Debug for Shown<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.shape() {
+        match &self.0 {
             Shape::Null => formatter.write_str("null"),
             Shape::Boolean(value) => value.fmt(formatter),
             Shape::Number(Number::Unsigned(value)) => value.fmt(formatter),
@@ -38,18 +38,20 @@ impl fmt::Debug for Shown<'_> {
             Shape::List(list) => {
                 let mut out = formatter.debug_list();
                 list.each(&mut |item| {
-                    out.entry(&Shown(item));
+                    out.entry(&Shown(item.shape()));
                 });
                 out.finish()
             }
             Shape::Map(map) => {
                 let mut out = formatter.debug_map();
                 map.each(&mut |key, value| {
-                    out.entry(&key, &Shown(value));
+                    out.entry(&key, &Shown(value.shape()));
                 });
                 out.finish()
             }
-            Shape::Fields(fields) => debug(fields, formatter),
+            Shape::Fields(fields) => debug(*fields, formatter),
+            Shape::Given(value) => Shown(value.shape()).fmt(formatter),
+            Shape::Any(value) => value.fmt(formatter),
         }
     }
 }

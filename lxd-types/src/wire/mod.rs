@@ -2,10 +2,10 @@
 //! reader and one writer that serve them all. What the types are is left to the generator; sending
 //! them anywhere is left to the client.
 //!
-//! A generated type says two things: which place a field name stands for ([`ReadFields`]) and which
-//! fields it holds ([`WriteFields`]). Everything else is here once, over trait objects, so that a
-//! type costs a few lines of machine code and not a copy of a JSON parser. The types still are
-//! plain serde types: `Serialize` and `Deserialize` go through the same two traits.
+//! A type of the API says two things: which place a field name stands for ([`Read::field`]) and which
+//! fields it holds ([`Write::fields`]). Everything else is here once, over trait objects, so that a type
+//! costs a few lines of machine code and not a copy of a JSON parser. The types still are plain serde
+//! types: `Serialize` and `Deserialize` go through the same two traits.
 
 mod debug;
 mod equal;
@@ -22,23 +22,14 @@ pub use write::{serialize, to_json};
 
 /// A value of the wire could not be taken. The reader that called knows where it was and says so.
 #[derive(Debug)]
-pub struct Refused;
-
-/// Reads an object into the fields of a type.
-pub fn read_fields(target: &mut dyn ReadFields, value: Incoming<'_>) -> Result<(), Refused> {
-    match value {
-        // The fields hold their defaults already.
-        Incoming::Null => Ok(()),
-        Incoming::Object(entries) => entries.fill(target),
-        _ => Err(Refused),
-    }
+pub struct Refused {
+    /// What the place takes, as an error names it: `a string`.
+    pub expected: &'static str,
 }
 
-/// Whether all fields of a type hold their default.
-pub fn has_default_fields(value: &dyn WriteFields) -> bool {
-    let mut all = true;
-    value.fields(&mut |fields| all = fields.set().next().is_none());
-    all
+/// Refuses a value, as the place takes others.
+pub(crate) fn refuse(expected: &'static str) -> Result<(), Refused> {
+    Err(Refused { expected })
 }
 
 /// A number as it stood on the wire.
@@ -70,11 +61,23 @@ pub enum Incoming<'a> {
 
 /// A place that a value of the wire is read into. It holds its default before.
 pub trait Read {
-    /// What the place takes, as an error names it: `a string`.
-    fn expected(&self) -> &'static str;
-
     /// Takes a value.
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused>;
+
+    /// The place of the field with this name on the wire, for types that have fields.
+    fn field(&mut self, _name: &str) -> Option<&mut dyn Read> {
+        None
+    }
+}
+
+/// Reads an object into the fields of a type.
+pub fn read_fields(target: &mut dyn Read, value: Incoming<'_>) -> Result<(), Refused> {
+    match value {
+        // The fields hold their defaults already.
+        Incoming::Null => Ok(()),
+        Incoming::Object(entries) => entries.fill(target),
+        _ => refuse("an object"),
+    }
 }
 
 /// The items of a list that is being read.
@@ -92,19 +95,7 @@ pub trait Entries {
     fn value(&mut self, place: &mut dyn Read) -> Result<(), Refused>;
 
     /// Reads all entries into the fields of `target`; those it does not have are passed over.
-    fn fill(&mut self, target: &mut dyn ReadFields) -> Result<(), Refused>;
-}
-
-/// A type with named fields, as the reader sees it.
-pub trait ReadFields {
-    /// The place of the field with this name on the wire.
-    fn field(&mut self, name: &str) -> Option<&mut dyn Read>;
-}
-
-/// A type with named fields, as the writer sees it.
-pub trait WriteFields {
-    /// Shows all fields to `visit`, once.
-    fn fields(&self, visit: &mut dyn FnMut(&Fields<'_>));
+    fn fill(&mut self, target: &mut dyn Read) -> Result<(), Refused>;
 }
 
 /// The fields of a value that is being written.
@@ -121,9 +112,9 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The fields that do not hold their default: those that are sent.
-    fn set(&self) -> impl Iterator<Item = (&'static str, &'a dyn Write)> {
-        let fields = self.names.iter().copied().zip(self.values.iter().copied());
-        fields.filter(|(_, value)| !value.is_default())
+    fn set(&self) -> impl Iterator<Item = (&'static str, Shape<'a>)> {
+        let values = self.values.iter().map(|value| value.shape());
+        self.names.iter().copied().zip(values).filter(|(_, shape)| !shape.is_default())
     }
 }
 
@@ -132,8 +123,8 @@ pub trait Write {
     /// What the value is, one level deep.
     fn shape(&self) -> Shape<'_>;
 
-    /// Whether the value is the default, which a field leaves out when it is sent.
-    fn is_default(&self) -> bool;
+    /// Shows all fields to `visit`, once, for types that have fields.
+    fn fields(&self, _visit: &mut dyn FnMut(&Fields<'_>)) {}
 }
 
 /// What a value is, one level deep.
@@ -151,7 +142,28 @@ pub enum Shape<'a> {
     /// An object whose keys are data.
     Map(&'a dyn Map),
     /// An object whose keys are the fields of a type.
-    Fields(&'a dyn WriteFields),
+    Fields(&'a dyn Write),
+    /// A value that could have been absent, and is sent also where it is its type's default.
+    Given(&'a dyn Write),
+    /// A value without a type.
+    Any(&'a serde_json::Value),
+}
+
+impl Shape<'_> {
+    /// Whether this is the default of its type, which a field leaves out when it is sent.
+    fn is_default(&self) -> bool {
+        match self {
+            Shape::Null => true,
+            Shape::Boolean(value) => !value,
+            Shape::Number(Number::Unsigned(value)) => *value == 0,
+            Shape::Number(Number::Float(value)) => *value == 0.0,
+            Shape::Text(text) => text.is_empty(),
+            Shape::List(list) => list.is_empty(),
+            Shape::Map(map) => map.is_empty(),
+            Shape::Any(value) => value.is_null(),
+            Shape::Number(Number::Negative(_)) | Shape::Fields(_) | Shape::Given(_) => false,
+        }
+    }
 }
 
 /// A value that a request can send.
@@ -163,12 +175,18 @@ pub trait Body {
 
 /// A list that is being written.
 pub trait List {
+    /// Whether there are no items.
+    fn is_empty(&self) -> bool;
+
     /// Shows each item to `visit`, in order.
     fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a dyn Write));
 }
 
 /// A map that is being written.
 pub trait Map {
+    /// Whether there are no entries.
+    fn is_empty(&self) -> bool;
+
     /// Shows each entry to `visit`, in order.
     fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a dyn Write));
 }
@@ -182,31 +200,11 @@ pub trait Enumeration: Sized {
     fn of(text: &str) -> Self;
 }
 
-/// Implements the traits of a value for types that have [`ReadFields`] and [`WriteFields`].
+/// Implements the traits of Rust and serde for types that have fields.
 #[macro_export]
 #[doc(hidden)]
 macro_rules! records {
     ($($name:ident)*) => {$(
-        impl $crate::wire::Read for $name {
-            fn expected(&self) -> &'static str {
-                "an object"
-            }
-
-            fn read(&mut self, value: $crate::wire::Incoming<'_>) -> ::core::result::Result<(), $crate::wire::Refused> {
-                $crate::wire::read_fields(self, value)
-            }
-        }
-
-        impl $crate::wire::Write for $name {
-            fn shape(&self) -> $crate::wire::Shape<'_> {
-                $crate::wire::Shape::Fields(self)
-            }
-
-            fn is_default(&self) -> bool {
-                $crate::wire::has_default_fields(self)
-            }
-        }
-
         impl ::core::cmp::PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
                 $crate::wire::equal(self, other)
@@ -285,15 +283,11 @@ macro_rules! enumerations {
         }
 
         impl $crate::wire::Read for $name {
-            fn expected(&self) -> &'static str {
-                "a string"
-            }
-
             fn read(&mut self, value: $crate::wire::Incoming<'_>) -> ::core::result::Result<(), $crate::wire::Refused> {
                 *self = match value {
                     $crate::wire::Incoming::Null => Self::default(),
                     $crate::wire::Incoming::Text(text) => $crate::wire::Enumeration::of(text),
-                    _ => return ::core::result::Result::Err($crate::wire::Refused),
+                    _ => return ::core::result::Result::Err($crate::wire::Refused { expected: "a string" }),
                 };
                 ::core::result::Result::Ok(())
             }
@@ -302,10 +296,6 @@ macro_rules! enumerations {
         impl $crate::wire::Write for $name {
             fn shape(&self) -> $crate::wire::Shape<'_> {
                 $crate::wire::Shape::Text(::std::borrow::Cow::Borrowed(self.as_str()))
-            }
-
-            fn is_default(&self) -> bool {
-                self.as_str().is_empty()
             }
         }
 
@@ -337,10 +327,6 @@ macro_rules! codes {
         }
 
         impl $crate::wire::Read for $name {
-            fn expected(&self) -> &'static str {
-                self.0.expected()
-            }
-
             fn read(&mut self, value: $crate::wire::Incoming<'_>) -> ::core::result::Result<(), $crate::wire::Refused> {
                 self.0.read(value)
             }
@@ -349,10 +335,6 @@ macro_rules! codes {
         impl $crate::wire::Write for $name {
             fn shape(&self) -> $crate::wire::Shape<'_> {
                 self.0.shape()
-            }
-
-            fn is_default(&self) -> bool {
-                self.0 == 0
             }
         }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Entries, Incoming, Items, Number, Read, ReadFields, Refused};
+use super::{Entries, Incoming, Items, Number, Read, Refused};
 
 /// Reads a value of any type of the wire.
 pub fn deserialize<'de, T: Read + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -81,8 +81,8 @@ impl Place<'_> {
         outcome: Result<(), Refused>,
         found: &dyn Fn() -> Cow<'static, str>,
     ) -> Result<(), E> {
-        outcome.map_err(|Refused| {
-            let (expected, found) = (self.place.expected(), found());
+        outcome.map_err(|Refused { expected }| {
+            let found = found();
             let error = E::custom(format_args!("expected {expected}, found {found}"));
             *self.mismatch = Some(Mismatch { steps: Vec::new(), expected, found });
             error
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for Place<'_> {
     type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.place.expected())
+        formatter.write_str("a value of the API")
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -168,6 +168,9 @@ impl<'de> Visitor<'de> for Place<'_> {
     }
 }
 
+/// What a list or an object returns when the fault is further in; word of that has been left.
+const PASSED_ON: Refused = Refused { expected: "another value" };
+
 struct SeqItems<'p, A, E> {
     access: A,
     index: usize,
@@ -187,7 +190,7 @@ impl<'de, A: SeqAccess<'de>> Items for SeqItems<'_, A, A::Error> {
                     mismatch.steps.push(Step::Index(self.index));
                 }
                 self.error = Some(error);
-                Err(Refused)
+                Err(PASSED_ON)
             }
         }
     }
@@ -214,7 +217,7 @@ impl<'de, A: MapAccess<'de>> MapEntries<'_, 'de, A, A::Error> {
 
     fn fail<T>(&mut self, error: A::Error) -> Result<T, Refused> {
         self.error = Some(error);
-        Err(Refused)
+        Err(PASSED_ON)
     }
 }
 
@@ -235,7 +238,7 @@ impl<'de, A: MapAccess<'de>> Entries for MapEntries<'_, 'de, A, A::Error> {
         }
     }
 
-    fn fill(&mut self, target: &mut dyn ReadFields) -> Result<(), Refused> {
+    fn fill(&mut self, target: &mut dyn Read) -> Result<(), Refused> {
         while self.advance()? {
             match target.field(&self.key) {
                 Some(place) => self.value(place)?,

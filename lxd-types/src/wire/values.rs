@@ -7,19 +7,15 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Body, Incoming, List, Map, Number, Read, Refused, Shape, Write};
+use super::{Body, Incoming, List, Map, Number, Read, Refused, Shape, Write, refuse};
 
 impl Read for String {
-    fn expected(&self) -> &'static str {
-        "a string"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         self.clear();
         match value {
             Incoming::Null => {}
             Incoming::Text(text) => self.push_str(text),
-            _ => return Err(Refused),
+            _ => return refuse("a string"),
         }
         Ok(())
     }
@@ -29,22 +25,14 @@ impl Write for String {
     fn shape(&self) -> Shape<'_> {
         Shape::Text(Cow::Borrowed(self))
     }
-
-    fn is_default(&self) -> bool {
-        self.is_empty()
-    }
 }
 
 impl Read for bool {
-    fn expected(&self) -> &'static str {
-        "a boolean"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         *self = match value {
             Incoming::Null => false,
             Incoming::Boolean(value) => value,
-            _ => return Err(Refused),
+            _ => return refuse("a boolean"),
         };
         Ok(())
     }
@@ -54,28 +42,21 @@ impl Write for bool {
     fn shape(&self) -> Shape<'_> {
         Shape::Boolean(*self)
     }
-
-    fn is_default(&self) -> bool {
-        !*self
-    }
 }
 
 macro_rules! integers {
     ($($type:ty: $expected:literal),* $(,)?) => {$(
         impl Read for $type {
-            fn expected(&self) -> &'static str {
-                $expected
-            }
-
             fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
-                *self = match value {
-                    Incoming::Null => 0,
-                    Incoming::Number(Number::Unsigned(value)) => value.try_into().map_err(|_| Refused)?,
-                    Incoming::Number(Number::Negative(value)) => value.try_into().map_err(|_| Refused)?,
+                let read = match value {
+                    Incoming::Null => Some(0),
+                    Incoming::Number(Number::Unsigned(value)) => value.try_into().ok(),
+                    Incoming::Number(Number::Negative(value)) => value.try_into().ok(),
                     // The server writes the numbers inside an operation's metadata as text.
-                    Incoming::Text(text) => text.parse().map_err(|_| Refused)?,
-                    _ => return Err(Refused),
+                    Incoming::Text(text) => text.parse().ok(),
+                    _ => None,
                 };
+                *self = read.ok_or(Refused { expected: $expected })?;
                 Ok(())
             }
         }
@@ -86,10 +67,6 @@ macro_rules! integers {
                     Ok(value) => Number::Unsigned(value),
                     Err(_) => Number::Negative(*self as i64),
                 })
-            }
-
-            fn is_default(&self) -> bool {
-                *self == 0
             }
         }
     )*};
@@ -105,17 +82,13 @@ integers! {
 }
 
 impl Read for f64 {
-    fn expected(&self) -> &'static str {
-        "a number"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         *self = match value {
             Incoming::Null => 0.0,
             Incoming::Number(Number::Unsigned(value)) => value as f64,
             Incoming::Number(Number::Negative(value)) => value as f64,
             Incoming::Number(Number::Float(value)) => value,
-            _ => return Err(Refused),
+            _ => return refuse("a number"),
         };
         Ok(())
     }
@@ -125,10 +98,6 @@ impl Write for f64 {
     fn shape(&self) -> Shape<'_> {
         Shape::Number(Number::Float(*self))
     }
-
-    fn is_default(&self) -> bool {
-        *self == 0.0
-    }
 }
 
 /// What the server writes for a time that is not set, apart from `null`: its own zero, and that of
@@ -136,16 +105,14 @@ impl Write for f64 {
 const UNSET: [&str; 2] = ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"];
 
 impl Read for Option<Timestamp> {
-    fn expected(&self) -> &'static str {
-        "a time as in 2026-01-31T12:00:00Z"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         *self = match value {
             Incoming::Null => None,
             Incoming::Text(text) if text.is_empty() || UNSET.contains(&text) => None,
-            Incoming::Text(text) => Some(text.parse().map_err(|_| Refused)?),
-            _ => return Err(Refused),
+            Incoming::Text(text) => {
+                Some(text.parse().map_err(|_| Refused { expected: "a time as in 2026-01-31T12:00:00Z" })?)
+            }
+            _ => return refuse("a time as in 2026-01-31T12:00:00Z"),
         };
         Ok(())
     }
@@ -158,17 +125,9 @@ impl Write for Option<Timestamp> {
             None => Shape::Null,
         }
     }
-
-    fn is_default(&self) -> bool {
-        self.is_none()
-    }
 }
 
 impl<T: Read + Default> Read for Option<T> {
-    fn expected(&self) -> &'static str {
-        T::default().expected()
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         match value {
             Incoming::Null => {
@@ -183,21 +142,13 @@ impl<T: Read + Default> Read for Option<T> {
 impl<T: Write> Write for Option<T> {
     fn shape(&self) -> Shape<'_> {
         match self {
-            Some(value) => value.shape(),
+            Some(value) => Shape::Given(value),
             None => Shape::Null,
         }
-    }
-
-    fn is_default(&self) -> bool {
-        self.is_none()
     }
 }
 
 impl<T: Read> Read for Box<T> {
-    fn expected(&self) -> &'static str {
-        (**self).expected()
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         (**self).read(value)
     }
@@ -207,17 +158,9 @@ impl<T: Write> Write for Box<T> {
     fn shape(&self) -> Shape<'_> {
         (**self).shape()
     }
-
-    fn is_default(&self) -> bool {
-        (**self).is_default()
-    }
 }
 
 impl<T: Read + Default> Read for Vec<T> {
-    fn expected(&self) -> &'static str {
-        "a list"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         self.clear();
         match value {
@@ -231,7 +174,7 @@ impl<T: Read + Default> Read for Vec<T> {
                     return Ok(());
                 }
             },
-            _ => Err(Refused),
+            _ => refuse("a list"),
         }
     }
 }
@@ -240,13 +183,13 @@ impl<T: Write> Write for Vec<T> {
     fn shape(&self) -> Shape<'_> {
         Shape::List(self)
     }
-
-    fn is_default(&self) -> bool {
-        self.is_empty()
-    }
 }
 
 impl<T: Write> List for Vec<T> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
     fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a dyn Write)) {
         for item in self {
             visit(item);
@@ -255,10 +198,6 @@ impl<T: Write> List for Vec<T> {
 }
 
 impl<T: Read + Default> Read for BTreeMap<String, T> {
-    fn expected(&self) -> &'static str {
-        "an object"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         self.clear();
         match value {
@@ -271,7 +210,7 @@ impl<T: Read + Default> Read for BTreeMap<String, T> {
                 }
                 Ok(())
             }
-            _ => Err(Refused),
+            _ => refuse("an object"),
         }
     }
 }
@@ -280,13 +219,13 @@ impl<T: Write> Write for BTreeMap<String, T> {
     fn shape(&self) -> Shape<'_> {
         Shape::Map(self)
     }
-
-    fn is_default(&self) -> bool {
-        self.is_empty()
-    }
 }
 
 impl<T: Write> Map for BTreeMap<String, T> {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
     fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a dyn Write)) {
         for (key, value) in self {
             visit(key, value);
@@ -295,10 +234,6 @@ impl<T: Write> Map for BTreeMap<String, T> {
 }
 
 impl Read for () {
-    fn expected(&self) -> &'static str {
-        "anything"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         match value {
             Incoming::List(items) => while items.next(self)? {},
@@ -314,10 +249,6 @@ impl Read for () {
 }
 
 impl Read for Value {
-    fn expected(&self) -> &'static str {
-        "anything"
-    }
-
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         *self = match value {
             Incoming::Null => Value::Null,
@@ -347,22 +278,7 @@ impl Read for Value {
 
 impl Write for Value {
     fn shape(&self) -> Shape<'_> {
-        match self {
-            Value::Null => Shape::Null,
-            Value::Bool(value) => Shape::Boolean(*value),
-            Value::Number(value) => Shape::Number(match (value.as_u64(), value.as_i64()) {
-                (Some(value), _) => Number::Unsigned(value),
-                (None, Some(value)) => Number::Negative(value),
-                (None, None) => Number::Float(value.as_f64().unwrap_or_default()),
-            }),
-            Value::String(value) => Shape::Text(Cow::Borrowed(value)),
-            Value::Array(list) => Shape::List(list),
-            Value::Object(map) => Shape::Map(map),
-        }
-    }
-
-    fn is_default(&self) -> bool {
-        self.is_null()
+        Shape::Any(self)
     }
 }
 
@@ -388,13 +304,5 @@ impl<T: Write> Body for Vec<T> {
 impl<T: Write> Body for BTreeMap<String, T> {
     fn into_json(self) -> Result<Vec<u8>, serde_json::Error> {
         super::to_json(&self)
-    }
-}
-
-impl Map for serde_json::Map<String, Value> {
-    fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a str, &'a dyn Write)) {
-        for (key, value) in self {
-            visit(key, value);
-        }
     }
 }
