@@ -21,6 +21,10 @@ pub(crate) fn path(template: &str, arguments: &[&str]) -> Result<String, String>
             continue;
         };
         match arguments.next() {
+            // The server's database would take the name up to there for the whole of it.
+            Some(argument) if argument.contains('\0') => {
+                return Err(format!("the argument `{name}` holds a NUL"));
+            }
             Some(argument) if !argument.is_empty() => push_segment(&mut path, argument),
             _ => return Err(format!("the argument `{name}` is empty")),
         }
@@ -92,6 +96,7 @@ mod tests {
             assert_eq!(path("/1.0/instances/{name}/state", &[name]).unwrap(), expected);
         }
         assert!(path("/1.0/instances/{name}", &[""]).unwrap_err().contains("`name`"));
+        assert!(path("/1.0/instances/{name}", &["a\0b"]).unwrap_err().contains("NUL"));
     }
 
     #[test]

@@ -5,3 +5,7 @@
 
 pub mod fake_server;
 pub mod real;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
