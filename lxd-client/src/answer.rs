@@ -72,7 +72,8 @@ impl RawAnswer {
     /// [`Error::Decode`] where they are no UTF-8, and what [`bytes`](Self::bytes) returns.
     pub async fn text(self) -> Result<String, Error> {
         let call = self.call.clone();
-        String::from_utf8(self.bytes().await?.into()).map_err(|error| Error::decode(call, error))
+        // Not the whole error, which holds the bytes.
+        String::from_utf8(self.bytes().await?.into()).map_err(|error| Error::decode(call, error.utf8_error()))
     }
 
     /// Waits for all of an answer in JSON: some calls answer with bytes or with a value, as the

@@ -555,11 +555,21 @@ impl Exchange {
     /// The refusal that the answer is. What is no envelope comes from something between the client
     /// and the server.
     fn refusal(&self) -> Error {
-        let (status, message) = match envelope::read(&self.body, &mut ()) {
-            Ok(Outcome::Refusal(status, message)) if status != 0 => (status, message),
+        // A refused websocket has the envelope after a line of text.
+        let after_a_line = self.body.iter().position(|byte| *byte == b'\n').map(|end| &self.body[end + 1..]);
+        let envelopes = [Some(&*self.body), after_a_line].into_iter().flatten();
+        let told = envelopes.filter_map(|json| envelope::read(json, &mut ()).ok()).next();
+        let (status, message) = match told {
+            Some(Outcome::Refusal(0, message)) => (self.status, message),
+            Some(Outcome::Refusal(status, message)) => (status, message),
             _ => (self.status, plain(&self.body)),
         };
         Error::Api { call: self.call.clone(), status, message }
+    }
+
+    /// Whether the answer's HTTP status is that of a success, whatever it holds.
+    pub(crate) fn came_as_success(&self) -> bool {
+        self.status < 400
     }
 
     fn response<T>(self, value: T) -> Response<T> {

@@ -129,26 +129,28 @@ impl ClientBuilder {
     }
 
     fn transport(&self) -> Result<Transport, Error> {
-        let Some(endpoint) = &self.endpoint else { return unix(&socket::find()?) };
+        let Some(given) = &self.endpoint else { return unix(&socket::find()?) };
+        let endpoint = given.as_str();
+        let shown = without_password(given);
         let (scheme, rest) = endpoint.split_once("://").unwrap_or((endpoint, ""));
         let rest = rest.strip_suffix('/').filter(|rest| scheme != "unix" && !rest.is_empty()).unwrap_or(rest);
         match scheme {
             "unix" if rest.starts_with('/') => unix(Path::new(rest)),
             "http" => {
-                let authority = authority(endpoint, rest)?;
+                let authority = authority(&shown, rest)?;
                 if !is_loopback(authority.host()) {
                     return Err(Error::configuration(format!(
-                        "the endpoint `{endpoint}` is not on this machine, and http protects nothing on \
+                        "the endpoint `{shown}` is not on this machine, and http protects nothing on \
                          the way: use https"
                     )));
                 }
                 Transport::tcp(&authority, None).map_err(unusable)
             }
             "https" => {
-                let authority = authority(endpoint, rest)?;
+                let authority = authority(&shown, rest)?;
                 let Some(server) = &self.server_certificate else {
                     return Err(Error::configuration(format!(
-                        "nothing says which server to trust at `{endpoint}`: give its certificate with \
+                        "nothing says which server to trust at `{shown}`: give its certificate with \
                          ClientBuilder::server_certificate"
                     )));
                 };
@@ -156,7 +158,7 @@ impl ClientBuilder {
                 Transport::tcp(&authority, Some(tls)).map_err(unusable)
             }
             _ => Err(Error::configuration(format!(
-                "the endpoint `{endpoint}` is none of unix:///PATH, https://HOST:PORT and http://HOST:PORT"
+                "the endpoint `{shown}` is none of unix:///PATH, https://HOST:PORT and http://HOST:PORT"
             ))),
         }
     }
@@ -170,15 +172,23 @@ fn unusable(error: BoxError) -> Error {
     Error::Configuration { message: format!("the endpoint cannot be used: {error}"), source: Some(error) }
 }
 
-fn authority(endpoint: &str, rest: &str) -> Result<http::uri::Authority, Error> {
+fn authority(shown: &str, rest: &str) -> Result<http::uri::Authority, Error> {
     let authority: Result<http::uri::Authority, _> = rest.parse();
     match authority {
         Ok(authority) if !authority.as_str().contains('@') => Ok(authority),
         Ok(_) => Err(Error::configuration("the endpoint holds a user or password, which LXD does not know")),
         Err(error) => Err(Error::Configuration {
-            message: format!("the endpoint `{endpoint}` has no HOST:PORT: {error}"),
+            message: format!("the endpoint `{shown}` has no HOST:PORT: {error}"),
             source: Some(error.into()),
         }),
+    }
+}
+
+/// An endpoint as it may be shown: LXD has no passwords there, but people may write one.
+fn without_password(endpoint: &str) -> String {
+    match (endpoint.split_once("://"), endpoint.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) if scheme != "unix" => format!("{scheme}://…@{host}"),
+        _ => endpoint.to_owned(),
     }
 }
 
@@ -191,7 +201,7 @@ impl fmt::Debug for ClientBuilder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ClientBuilder")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.endpoint.as_deref().map(without_password))
             .field("project", &self.project)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()

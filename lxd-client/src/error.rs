@@ -2,6 +2,7 @@
 //! again is left to the caller.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::time::Duration;
 
 /// What a failure of another library comes as.
@@ -14,7 +15,7 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// The server refused the call.
-    #[error("{call}: {message} (status {status}){}", advice_for_status(*status))]
+    #[error("{}: {} (status {status}){}", Line(call), Line(message), advice_for_status(*status))]
     Api {
         /// The call.
         call: String,
@@ -25,7 +26,7 @@ pub enum Error {
     },
 
     /// The server took the call, and the background operation that it started failed.
-    #[error("{call}: operation {operation} failed: {message}")]
+    #[error("{}: operation {} failed: {}", Line(call), Line(operation), Line(message))]
     Operation {
         /// The call that started the operation.
         call: String,
@@ -36,7 +37,7 @@ pub enum Error {
     },
 
     /// The background operation was cancelled before its end.
-    #[error("{call}: operation {operation} was cancelled")]
+    #[error("{}: operation {} was cancelled", Line(call), Line(operation))]
     Cancelled {
         /// The call that started the operation.
         call: String,
@@ -45,7 +46,7 @@ pub enum Error {
     },
 
     /// The answer is not what the description of the API promises.
-    #[error("{call}: cannot understand the answer: {source}")]
+    #[error("{}: cannot understand the answer: {}", Line(call), Line(source))]
     Decode {
         /// The call.
         call: String,
@@ -54,7 +55,7 @@ pub enum Error {
     },
 
     /// The server could not be reached, or the connection broke.
-    #[error("{call}: {message}{}", advice_for_source(source.as_ref()))]
+    #[error("{}: {}{}", Line(call), Line(message), advice_for_source(source.as_ref()))]
     Transport {
         /// The call.
         call: String,
@@ -65,7 +66,7 @@ pub enum Error {
     },
 
     /// The connection is not safe: one side does not trust the other, or their protocols differ.
-    #[error("{call}: no safe connection: {source}")]
+    #[error("{}: no safe connection: {}", Line(call), Line(source))]
     Tls {
         /// The call.
         call: String,
@@ -74,7 +75,11 @@ pub enum Error {
     },
 
     /// The answer did not come in time.
-    #[error("{call}: no answer within {} s; a longer time can be set with ClientBuilder::timeout", after.as_secs_f32())]
+    #[error(
+        "{}: no answer within {} s; a longer time can be set with ClientBuilder::timeout",
+        Line(call),
+        after.as_secs_f32()
+    )]
     Timeout {
         /// The call.
         call: String,
@@ -83,7 +88,7 @@ pub enum Error {
     },
 
     /// An argument cannot be sent. Nothing was.
-    #[error("{call}: {message}")]
+    #[error("{}: {}", Line(call), Line(message))]
     Argument {
         /// The call, as the API describes it.
         call: String,
@@ -92,7 +97,7 @@ pub enum Error {
     },
 
     /// The client cannot be built from what it was given.
-    #[error("{message}")]
+    #[error("{}", Line(message))]
     Configuration {
         /// What is wrong, and what would be right.
         message: String,
@@ -149,6 +154,23 @@ impl Error {
             None => doing.to_owned(),
         };
         Error::Transport { call, message, source }
+    }
+}
+
+/// Words of a server on one line, and without what would steer a terminal.
+struct Line<T>(T);
+
+impl<T: fmt::Display> fmt::Display for Line<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let parts = text.split(char::is_control).map(str::trim).filter(|part| !part.is_empty());
+        for (index, part) in parts.enumerate() {
+            if index > 0 {
+                formatter.write_str(" ")?;
+            }
+            formatter.write_str(part)?;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::call::{Answers, Endpoint, Request, Sent};
+use crate::call::{Answers, Endpoint, Exchange, Request, Sent};
 use crate::client::Client;
 use crate::envelope::State;
 use crate::error::Error;
@@ -75,7 +75,7 @@ impl Operation {
     ///
     /// Those of any call; [`Error::is_not_found`] where the server has forgotten it.
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        self.state = self.ask(&GET, None).await?;
+        self.state = self.ask().await?;
         Ok(())
     }
 
@@ -102,16 +102,7 @@ impl Operation {
     /// Waits for its end. A token, which ends only when somebody uses it, is done as it is.
     pub(crate) async fn finish(mut self) -> Result<State, Error> {
         while !self.is_final() && self.state.class != "token" {
-            self.state = match self.ask(&WAIT, Some(WAIT_SECONDS)).await {
-                Ok(state) => state,
-                // Newer servers answer so when the time is up, in an answer whose HTTP status is 200:
-                // what the operation is at says whether it was that.
-                Err(error @ Error::Api { .. }) => match self.ask(&GET, None).await {
-                    Ok(state) => state,
-                    Err(_) => return Err(error),
-                },
-                Err(error) => return Err(error),
-            };
+            self.state = self.wait_once().await?;
         }
         self.verdict()
     }
@@ -132,19 +123,31 @@ impl Operation {
         }
     }
 
-    async fn ask(&self, endpoint: &'static Endpoint, timeout: Option<u64>) -> Result<State, Error> {
-        let mut request = Request::new(Sent::Nothing, &self.client, endpoint, &[&self.state.id]);
-        if let Some(seconds) = timeout {
-            request.query("timeout", &seconds);
-        }
+    /// One request that waits for the end; how far the operation is when it is answered.
+    async fn wait_once(&self) -> Result<State, Error> {
+        let mut request = Request::new(Sent::Nothing, &self.client, &WAIT, &[&self.state.id]);
+        request.query("timeout", &WAIT_SECONDS);
         let exchange = request.exchange().await?;
-        let mut state = State::default();
-        match exchange.read(&mut state)? {
-            // Answered as the operation that it is.
-            Some(state) => Ok(state),
-            None => Ok(state),
+        match state_in(&exchange) {
+            // Newer servers answer so when the time is up: what the operation is at says whether it was
+            // that.
+            Err(error @ Error::Api { .. }) if exchange.came_as_success() => {
+                self.ask().await.map_err(|_| error)
+            }
+            answered => answered,
         }
     }
+
+    async fn ask(&self) -> Result<State, Error> {
+        let request = Request::new(Sent::Nothing, &self.client, &GET, &[&self.state.id]);
+        state_in(&request.exchange().await?)
+    }
+}
+
+/// The operation that an answer holds, as a value or as the operation that it is.
+fn state_in(exchange: &Exchange) -> Result<State, Error> {
+    let mut state = State::default();
+    Ok(exchange.read(&mut state)?.unwrap_or(state))
 }
 
 impl fmt::Debug for Operation {

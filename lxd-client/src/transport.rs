@@ -61,9 +61,13 @@ impl Transport {
     }
 
     fn new(server: Uri, place: String, connector: Connector) -> Result<Self, BoxError> {
+        // The pool connects ahead, and LXD serves nobody else on its Unix socket while a connection there
+        // is open that has sent nothing: its own hooks would wait too. To connect there costs little.
+        let kept = if matches!(connector, Connector::Unix(_)) { 0 } else { usize::MAX };
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(kept)
             .build(connector);
         let Parts { scheme: Some(scheme), authority: Some(authority), .. } = server.into_parts() else {
             return Err("a server needs a scheme and an authority".into());
