@@ -59,10 +59,7 @@ impl RawAnswer {
     ///
     /// [`Error::Transport`] where the connection breaks before the end.
     pub async fn bytes(self) -> Result<Bytes, Error> {
-        match self.body.collect().await {
-            Ok(body) => Ok(body.to_bytes()),
-            Err(error) => Err(Error::transport(self.call, "the answer broke off", error)),
-        }
+        collected(&self.call, self.body).await
     }
 
     /// Waits for all bytes, as text.
@@ -94,6 +91,18 @@ impl RawAnswer {
     }
 }
 
+/// All bytes of an answer.
+pub(crate) async fn collected(call: &str, body: Incoming) -> Result<Bytes, Error> {
+    match body.collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(broken_off(call, error)),
+    }
+}
+
+fn broken_off(call: &str, error: hyper::Error) -> Error {
+    Error::transport(call.to_owned(), "the answer broke off", error)
+}
+
 impl Stream for RawAnswer {
     type Item = Result<Bytes, Error>;
 
@@ -103,8 +112,7 @@ impl Stream for RawAnswer {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Ready(Some(Err(error))) => {
-                    let error = Error::transport(self.call.clone(), "the answer broke off", error);
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(broken_off(&self.call, error))));
                 }
                 // Trailers are of no use here.
                 Poll::Ready(Some(Ok(frame))) => {

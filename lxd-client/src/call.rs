@@ -14,12 +14,11 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, UPGRADE, USER_AGENT,
 };
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use lxd_types::wire::{self, Read};
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
-use crate::answer::{Connection, RawAnswer, WebSocket};
+use crate::answer::{Connection, RawAnswer, WebSocket, collected};
 use crate::body::Body;
 use crate::client::Client;
 use crate::envelope::{self, Outcome, State};
@@ -124,17 +123,12 @@ impl<T, P> Call<T, P> {
     }
 
     /// Adds a header of your own.
-    pub fn header(mut self, name: &str, value: &str) -> Self {
-        match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => self.request.header(name, &value),
-            Err(_) => self.request.fault(format!("`{name}` is no name of a header")),
-        }
-        self
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.header_value(name, &value)
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: &dyn fmt::Display) -> Self {
-        self.request.query.retain(|(known, _)| known != name);
-        self.request.query.push((name.into(), value.to_string()));
+        self.request.query(name, value);
         self
     }
 
@@ -146,8 +140,7 @@ impl<T, P> Call<T, P> {
         self
     }
 
-    pub(crate) fn header_value(mut self, name: &'static str, value: &dyn fmt::Display) -> Self {
-        // The generator takes names from the description, which has them in any case.
+    pub(crate) fn header_value(mut self, name: &str, value: &dyn fmt::Display) -> Self {
         match HeaderName::from_bytes(name.as_bytes()) {
             Ok(name) => self.request.header(name, value),
             Err(_) => self.request.fault(format!("`{name}` is no name of a header")),
@@ -282,7 +275,7 @@ impl sealed::Sealed for RawAnswer {
     fn receive(request: Request) -> sealed::Receiving<Self> {
         Box::pin(async move {
             let call = request.name();
-            let (head, body) = request.send_checked().await?.into_parts();
+            let (head, body) = request.send_checked(&call).await?.into_parts();
             let value = RawAnswer::new(call, head.headers.clone(), body);
             Ok(Response { value, headers: head.headers, status: head.status.as_u16() })
         })
@@ -293,7 +286,8 @@ impl sealed::Sealed for Connection {
     #[allow(private_interfaces)]
     fn receive(request: Request) -> sealed::Receiving<Self> {
         let protocol = request.endpoint.path.rsplit('/').next().unwrap_or_default();
-        Box::pin(request.upgrade(protocol))
+        let call = request.name();
+        Box::pin(request.upgrade(call, protocol))
     }
 }
 
@@ -305,7 +299,7 @@ impl sealed::Sealed for WebSocket {
         request.header(HeaderName::from_static("sec-websocket-key"), &key);
         Box::pin(async move {
             let call = request.name();
-            let Response { value, headers, status } = request.upgrade("websocket").await?;
+            let Response { value, headers, status } = request.upgrade(call.clone(), "websocket").await?;
             let accepted = tungstenite::handshake::derive_accept_key(key.as_bytes());
             let answered = headers.get("sec-websocket-accept").map(HeaderValue::as_bytes);
             if answered != Some(accepted.as_bytes()) {
@@ -338,8 +332,9 @@ impl Request {
         request
     }
 
-    /// Adds a parameter to the query.
+    /// Sets a parameter of the query.
     pub(crate) fn query(&mut self, name: &'static str, value: &dyn fmt::Display) {
+        self.query.retain(|(known, _)| known != name);
         self.query.push((name.into(), value.to_string()));
     }
 
@@ -375,34 +370,36 @@ impl Request {
         name
     }
 
-    fn project(&self) -> Option<&str> {
-        let given = self.query.iter().find(|(name, _)| name == "project").map(|(_, value)| value.as_str());
-        let everywhere = self.query.iter().any(|(name, value)| name == "all-projects" && value == "true");
-        let by_client = || self.client.default_project().filter(|_| self.endpoint.project && !everywhere);
-        given.or_else(by_client)
+    /// What was given for a parameter of the query.
+    fn given(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Sends the request; the body of the answer is still to come.
-    async fn send(mut self) -> Result<http::Response<Incoming>, Error> {
-        let call = self.name();
+    /// The project that is named by the call, or else by the client.
+    fn project(&self) -> Option<&str> {
+        let everywhere = self.given("all-projects") == Some("true");
+        let by_client = || self.client.default_project().filter(|_| self.endpoint.project && !everywhere);
+        self.given("project").or_else(by_client)
+    }
+
+    /// Sends the request, which errors name `call`; the body of the answer is still to come.
+    async fn send(mut self, call: &str) -> Result<http::Response<Incoming>, Error> {
         if let Some(message) = self.fault.take() {
-            return Err(Error::Argument { call, message });
+            return Err(Error::Argument { call: call.to_owned(), message });
         }
         if let Some(project) = self.project().map(str::to_owned) {
-            self.query.retain(|(name, _)| name != "project");
-            self.query.push(("project".into(), project));
+            self.query("project", &project);
         }
         let mut target = std::mem::take(&mut self.path);
         target::push_query(&mut target, self.endpoint.query, &self.query);
         let request = self.http(target).map_err(|error| Error::Argument {
-            call: call.clone(),
+            call: call.to_owned(),
             message: format!("the call cannot be sent: {error}"),
         })?;
         let transport = self.client.transport();
-        transport
-            .send(request)
-            .await
-            .map_err(|error| Error::transport(call, &format!("no answer from {}", transport.place()), error))
+        transport.send(request).await.map_err(|error| {
+            Error::transport(call.to_owned(), &format!("no answer from {}", transport.place()), error)
+        })
     }
 
     fn http(&mut self, target: String) -> Result<http::Request<Body>, BoxError> {
@@ -427,8 +424,7 @@ impl Request {
         if !self.endpoint.path.ends_with("/wait") {
             return limit;
         }
-        let asked = self.query.iter().find(|(name, _)| name == "timeout");
-        match asked.and_then(|(_, seconds)| seconds.parse().ok()) {
+        match self.given("timeout").and_then(|seconds| seconds.parse().ok()) {
             Some(seconds) => limit.saturating_add(Duration::from_secs(seconds)),
             None => Duration::MAX,
         }
@@ -437,53 +433,33 @@ impl Request {
     /// Sends the request and takes the whole answer, which is JSON or text.
     pub(crate) async fn exchange(self) -> Result<Exchange, Error> {
         let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
-        let limit = self.limit();
-        let exchanging = async {
-            let (head, body) = self.send().await?.into_parts();
-            let body = body
-                .collect()
-                .await
-                .map_err(|error| Error::transport(call.clone(), "the answer broke off", error))?;
-            Ok((head, body.to_bytes()))
-        };
-        let (head, body) = match tokio::time::timeout(limit, exchanging).await {
-            Ok(exchanged) => exchanged?,
-            Err(_) => return Err(Error::Timeout { call, after: limit }),
-        };
+        let (head, body) = within(self.limit(), &call, async {
+            let (head, body) = self.send(&call).await?.into_parts();
+            Ok((head, collected(&call, body).await?))
+        })
+        .await?;
         let (status, headers) = (head.status.as_u16(), head.headers);
         Ok(Exchange { call, endpoint, status, headers, body, client })
     }
 
     /// Sends the request; a refusal is an error, any other body is still to come.
-    async fn send_checked(self) -> Result<http::Response<Incoming>, Error> {
-        let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
-        let limit = self.limit();
-        let sending = async {
-            let response = self.send().await?;
-            if response.status().as_u16() < 400 {
+    async fn send_checked(self, call: &str) -> Result<http::Response<Incoming>, Error> {
+        within(self.limit(), call, async {
+            let response = self.send(call).await?;
+            let status = response.status().as_u16();
+            if is_success(status) {
                 return Ok(response);
             }
-            let (head, body) = response.into_parts();
-            let body = body
-                .collect()
-                .await
-                .map_err(|error| Error::transport(call.clone(), "the answer broke off", error))?;
-            let (status, body) = (head.status.as_u16(), body.to_bytes());
-            let (call, client) = (call.clone(), client.clone());
-            Err(Exchange { call, endpoint, status, headers: head.headers, body, client }.refusal())
-        };
-        match tokio::time::timeout(limit, sending).await {
-            Ok(sent) => sent,
-            Err(_) => Err(Error::Timeout { call, after: limit }),
-        }
+            Err(refusal(call, status, &collected(call, response.into_body()).await?))
+        })
+        .await
     }
 
     /// Sends the request and takes over its connection for another protocol.
-    async fn upgrade(mut self, protocol: &'static str) -> Result<Response<Connection>, Error> {
+    async fn upgrade(mut self, call: String, protocol: &'static str) -> Result<Response<Connection>, Error> {
         self.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         self.headers.insert(UPGRADE, HeaderValue::from_static(protocol));
-        let call = self.name();
-        let mut response = self.send_checked().await?;
+        let mut response = self.send_checked(&call).await?;
         if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::decode(call, format!("the server does not speak {protocol} here")));
         }
@@ -510,8 +486,8 @@ impl Exchange {
     /// Reads the answer: a value goes to `place`, a background operation is returned, a refusal is
     /// an error, also where its HTTP status is that of a success.
     pub(crate) fn read(&self, place: &mut dyn Read) -> Result<Option<State>, Error> {
-        if self.status >= 400 {
-            return Err(self.refusal());
+        if !self.came_as_success() {
+            return Err(refusal(&self.call, self.status, &self.body));
         }
         if self.endpoint.method == "HEAD" {
             return Ok(None);
@@ -538,10 +514,10 @@ impl Exchange {
 
     /// Reads the metadata of the operation, where that is what the call answers with.
     fn read_metadata(&self, state: &State, place: &mut dyn Read) -> Result<(), Error> {
-        if self.endpoint.answers == Answers::OperationMetadata {
-            return wire::from_value(&state.metadata, place).map_err(|error| self.undecodable(error));
-        }
         match self.endpoint.answers {
+            Answers::OperationMetadata => {
+                wire::from_value(&state.metadata, place).map_err(|error| self.undecodable(error))
+            }
             Answers::Nothing => Ok(()),
             // What the operation did is done; the value that was promised is missing.
             _ => Err(self.undecodable("expected a value, found a background operation")),
@@ -552,29 +528,45 @@ impl Exchange {
         Error::decode(format!("{} ({})", self.call, self.endpoint.id), error)
     }
 
-    /// The refusal that the answer is. What is no envelope comes from something between the client
-    /// and the server.
-    fn refusal(&self) -> Error {
-        // A refused websocket has the envelope after a line of text.
-        let after_a_line = self.body.iter().position(|byte| *byte == b'\n').map(|end| &self.body[end + 1..]);
-        let envelopes = [Some(&*self.body), after_a_line].into_iter().flatten();
-        let told = envelopes.filter_map(|json| envelope::read(json, &mut ()).ok()).next();
-        let (status, message) = match told {
-            Some(Outcome::Refusal(0, message)) => (self.status, message),
-            Some(Outcome::Refusal(status, message)) => (status, message),
-            _ => (self.status, plain(&self.body)),
-        };
-        Error::Api { call: self.call.clone(), status, message }
-    }
-
     /// Whether the answer's HTTP status is that of a success, whatever it holds.
     pub(crate) fn came_as_success(&self) -> bool {
-        self.status < 400
+        is_success(self.status)
     }
 
     fn response<T>(self, value: T) -> Response<T> {
         Response { value, headers: self.headers, status: self.status }
     }
+}
+
+/// What comes within a time; that it does not is an error.
+async fn within<T>(
+    limit: Duration,
+    call: &str,
+    coming: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, coming).await {
+        Ok(came) => came,
+        Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit }),
+    }
+}
+
+fn is_success(status: u16) -> bool {
+    status < 400
+}
+
+/// The refusal that an answer is. What is no envelope comes from something between the client and the
+/// server.
+fn refusal(call: &str, status: u16, body: &[u8]) -> Error {
+    // A refused websocket has the envelope after a line of text.
+    let after_a_line = body.iter().position(|byte| *byte == b'\n').map(|end| &body[end + 1..]);
+    let envelopes = [Some(body), after_a_line].into_iter().flatten();
+    let told = envelopes.filter_map(|json| envelope::read(json, &mut ()).ok()).next();
+    let (status, message) = match told {
+        Some(Outcome::Refusal(0, message)) => (status, message),
+        Some(Outcome::Refusal(status, message)) => (status, message),
+        _ => (status, plain(body)),
+    };
+    Error::Api { call: call.to_owned(), status, message }
 }
 
 /// The start of an answer that is no envelope, for people.

@@ -129,9 +129,8 @@ impl ClientBuilder {
     }
 
     fn transport(&self) -> Result<Transport, Error> {
-        let Some(given) = &self.endpoint else { return unix(&socket::find()?) };
-        let endpoint = given.as_str();
-        let shown = without_password(given);
+        let Some(endpoint) = self.endpoint.as_deref() else { return unix(&socket::find()?) };
+        let shown = without_password(endpoint);
         let (scheme, rest) = endpoint.split_once("://").unwrap_or((endpoint, ""));
         let rest = rest.strip_suffix('/').filter(|rest| scheme != "unix" && !rest.is_empty()).unwrap_or(rest);
         match scheme {

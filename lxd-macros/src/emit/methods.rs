@@ -120,9 +120,10 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         }
     };
     let result = result(operation);
-    let parameters = match operation.parameters {
-        Some(index) => {
-            let set = identifier(&model.parameter_sets[index].name);
+    let set = model.parameters_of(operation);
+    let parameters = match set {
+        Some(set) => {
+            let set = identifier(&set.name);
             quote!(parameters::#set)
         }
         None => quote!(NoParameters),
@@ -138,7 +139,6 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         (Answer::Websocket, _) => "WebSocket",
         (Answer::Upgrade, _) => "Connection",
     });
-    let set = operation.parameters.map(|index| &model.parameter_sets[index]);
     let project = set.is_some_and(|set| set.parameters.iter().any(|known| known.wire == "project"));
     quote! {
         #about
@@ -185,10 +185,9 @@ fn method_docs(model: &Model, operation: &Operation, method: &Method) -> TokenSt
     if let Some(body) = &method.body {
         docs.item(&format!("`{}`", body.name), &body.description);
     }
-    if let Some(index) = operation.parameters {
+    if let Some(set) = model.parameters_of(operation) {
         docs.markdown("Setters:");
-        let set = &model.parameter_sets[index].parameters;
-        for (parameter, description) in set.iter().zip(&operation.parameter_descriptions) {
+        for (parameter, description) in set.parameters.iter().zip(&operation.parameter_descriptions) {
             docs.item(&format!("`{}`", parameter.name), description);
         }
     }

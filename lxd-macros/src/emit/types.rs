@@ -77,12 +77,10 @@ fn bodies(model: &Model) -> Vec<proc_macro2::Ident> {
 fn definition(of: &TypeDef) -> TokenStream {
     let name = identifier(&of.name);
     let mut about = docs::Docs::default();
-    match of.kind {
-        // Our own text, with links.
-        TypeKind::Record(_) if of.wire.is_none() && of.name.ends_with("Patch") => {
-            about.markdown(of.description.clone());
-        }
-        _ => about.text(&of.description),
+    if of.is_markdown {
+        about.markdown(of.description.clone());
+    } else {
+        about.text(&of.description);
     }
     match &of.kind {
         TypeKind::Record(fields) => record(&name, &of.name, about, fields),

@@ -37,10 +37,10 @@ pub(crate) struct Model {
 pub(crate) struct TypeDef {
     /// Its name in Rust.
     pub(crate) name: String,
-    /// Its name in the description or the overlay, where it has one.
-    pub(crate) wire: Option<String>,
     /// What it is.
     pub(crate) description: String,
+    /// Whether the description is our own and has links, as that of a PATCH; others are foreign text.
+    pub(crate) is_markdown: bool,
     /// What it is made of.
     pub(crate) kind: TypeKind,
 }
@@ -120,7 +120,7 @@ pub(crate) enum Ty {
 }
 
 impl Ty {
-    /// The type as people write it.
+    /// The type as a part of another.
     pub(crate) fn boxed(self) -> Box<Ty> {
         Box::new(self)
     }
@@ -277,6 +277,11 @@ pub(crate) enum ParameterTy {
 }
 
 impl Model {
+    /// The set of an operation's parameters, where it has any.
+    pub(crate) fn parameters_of(&self, operation: &Operation) -> Option<&ParameterSet> {
+        operation.parameters.map(|index| &self.parameter_sets[index])
+    }
+
     /// Makes the model of a description.
     pub(crate) fn of(api: &OpenAPI, overlay: &Overlay) -> Self {
         let mut unmatched = Vec::new();

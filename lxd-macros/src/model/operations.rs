@@ -125,7 +125,7 @@ fn operation<'a>(
     let Source { path, http, operation } = *source;
     let id = operation.operation_id.clone().unwrap_or_default();
     let (path, fixed_query) = path.split_once('?').unwrap_or((path, ""));
-    let mut arguments = Scope::with(ARGUMENT_NAMES);
+    let mut scope = Scope::with(ARGUMENT_NAMES);
     let mut parameters = Vec::new();
     let mut described = HashMap::new();
     for parameter in &operation.parameters {
@@ -166,14 +166,13 @@ fn operation<'a>(
     }
     let arguments: Vec<Argument> = path_parameters(path)
         .map(|wire| Argument {
-            name: arguments.claim(&snake(wire)),
+            name: scope.claim(&snake(wire)),
             description: match described.get(wire) {
                 Some(text) if !text.is_empty() => text.clone(),
                 _ => path_parameter_description(path, wire),
             },
         })
         .collect();
-    let mut scope = Scope::with(&arguments.iter().map(|known| known.name.as_str()).collect::<Vec<_>>());
     let bodies = bodies(operation, http, given, schemas, &mut scope, &mut parameters);
     let (parameters, parameter_descriptions) = sets.of(parameters, &id);
     let answer = answer(api, operation, given, schemas, &id);

@@ -90,7 +90,7 @@ impl<'a> Schemas<'a> {
                 ty => TypeKind::Alias(ty),
             },
         };
-        self.types.push(TypeDef { name, wire: Some(wire.to_owned()), description, kind });
+        self.types.push(TypeDef { name, description, is_markdown: false, kind });
     }
 
     /// The properties of a schema that is a record: an object with properties, or several in one.
@@ -262,8 +262,8 @@ impl<'a> Schemas<'a> {
             .collect();
         self.types.push(TypeDef {
             name: name.clone(),
-            wire: None,
             description: schema.schema_data.description.clone().unwrap_or_default(),
+            is_markdown: false,
             kind: TypeKind::Texts(variants),
         });
         Ty::Named(name)
@@ -275,8 +275,8 @@ impl<'a> Schemas<'a> {
         let fields = self.fields("", &name, properties);
         self.types.push(TypeDef {
             name: name.clone(),
-            wire: None,
             description: schema.schema_data.description.clone().unwrap_or_default(),
+            is_markdown: false,
             kind: TypeKind::Record(fields),
         });
         Ty::Named(name)
@@ -359,7 +359,7 @@ impl<'a> Schemas<'a> {
         );
         self.patches.insert(of.clone(), name.clone());
         let kind = TypeKind::Record(fields);
-        self.types.push(TypeDef { name: name.clone(), wire: None, description, kind });
+        self.types.push(TypeDef { name: name.clone(), description, is_markdown: true, kind });
         Some(Ty::Named(name))
     }
 
@@ -469,7 +469,7 @@ impl<'a> Schemas<'a> {
         }
         for (wire, description, kind) in extra {
             let name = self.names[wire].clone();
-            self.types.push(TypeDef { name, wire: Some(wire.clone()), description, kind });
+            self.types.push(TypeDef { name, description, is_markdown: false, kind });
         }
         self.types.sort_by(|one, other| one.name.cmp(&other.name));
         self.types
