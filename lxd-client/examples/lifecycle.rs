@@ -7,8 +7,9 @@
 //! It wants an image with the alias `busybox`, or the one whose alias is given as an argument.
 
 use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use futures_util::StreamExt;
 use lxd_client::types::{
     InstanceExecPost, InstanceSnapshotsPost, InstanceSource, InstanceStatePut, InstancesPost,
 };
@@ -77,32 +78,16 @@ fn change(action: &str, force: bool) -> InstanceStatePut {
 /// Waits for an operation and shows how far it is.
 async fn finish(what: &str, operation: Operation) -> Result<(), Error> {
     let began = Instant::now();
-    let mut shown = operation.clone();
-    let end = operation.wait();
-    tokio::pin!(end);
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        tokio::select! {
-            ended = &mut end => {
-                ended?;
-                let clear = if std::io::stdout().is_terminal() { "\r\x1b[K" } else { "" };
-                println!("{clear}{what:<8} done in {:.2} s", began.elapsed().as_secs_f32());
-                return Ok(());
-            }
-            _ = tick.tick(), if std::io::stdout().is_terminal() => {
-                print!("\r{what:<8} {}\x1b[K", progress(&shown));
-                // To show it is all this is for; the end is told by the wait above.
-                let _ = std::io::stdout().flush();
-                let _ = shown.refresh().await;
-            }
+    let mut progress = operation.progress();
+    while let Some(progress) = progress.next().await {
+        if std::io::stdout().is_terminal() {
+            print!("\r{what:<8} {}\x1b[K", progress.text);
+            // To show it is all this is for; how the operation ends is told below.
+            let _ = std::io::stdout().flush();
         }
     }
-}
-
-/// The server's words on how far an operation is, such as `rootfs: 47% (51.65MB/s)`.
-fn progress(operation: &Operation) -> String {
-    let told = operation.metadata().as_object().into_iter().flatten();
-    let told = told.filter(|(key, _)| key.ends_with("_progress"));
-    let told: Vec<_> = told.filter_map(|(_, value)| value.as_str()).collect();
-    if told.is_empty() { "…".to_owned() } else { told.join(", ") }
+    operation.wait().await?;
+    let clear = if std::io::stdout().is_terminal() { "\r\x1b[K" } else { "" };
+    println!("{clear}{what:<8} done in {:.2} s", began.elapsed().as_secs_f32());
+    Ok(())
 }

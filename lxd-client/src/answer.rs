@@ -147,7 +147,7 @@ impl WebSocket {
         Self { call, socket }
     }
 
-    fn broken(&self, error: tungstenite::Error) -> Error {
+    pub(crate) fn broken(&self, error: tungstenite::Error) -> Error {
         Error::transport(self.call.clone(), "the websocket broke off", error)
     }
 }

@@ -21,9 +21,11 @@ use tokio_tungstenite::{WebSocketStream, tungstenite};
 use crate::answer::{Connection, RawAnswer, WebSocket, collected};
 use crate::body::Body;
 use crate::client::Client;
-use crate::envelope::{self, Outcome, State};
+use crate::envelope::{self, Outcome};
 use crate::error::{BoxError, Error};
-use crate::operation::Operation;
+use crate::events::Events;
+use crate::operation::watcher::{self, Announced};
+use crate::operation::{Operation, State};
 use crate::target;
 
 /// An operation of the API, as the generator writes it down.
@@ -41,6 +43,8 @@ pub(crate) struct Endpoint {
     pub(crate) answers: Answers,
     /// Whether it has the parameter `project`.
     pub(crate) project: bool,
+    /// Whether it can answer with a background operation.
+    pub(crate) background: bool,
 }
 
 /// How an answer comes.
@@ -59,6 +63,8 @@ pub(crate) enum Answers {
     Raw,
     /// As a websocket.
     WebSocket,
+    /// As a websocket of events.
+    Events,
     /// As a connection that speaks the protocol of the path's last part.
     Connection,
 }
@@ -192,10 +198,11 @@ impl<T, P> Call<T, P> {
     ///
     /// What awaiting the call returns, without the failures of the operation; and [`Error::Decode`]
     /// where the server did all at once, so that there is no operation.
-    pub async fn start(self) -> Result<Operation, Error> {
+    pub async fn start(self) -> Result<Operation<T>, Error> {
+        let announced = self.request.announce().await;
         let exchange = self.request.exchange().await?;
         match exchange.read(&mut ())? {
-            Some(state) => Ok(Operation::new(exchange.client, exchange.call, state)),
+            Some(state) => Ok(exchange.operation(announced, state)),
             None => Err(Error::decode(exchange.call, "the server did it at once: there is no operation")),
         }
     }
@@ -260,10 +267,12 @@ impl<T: Read + Default + Send + 'static> sealed::Sealed for T {
     fn receive(request: Request) -> sealed::Receiving<T> {
         Box::pin(async move {
             let mut value = T::default();
-            let exchange = request.exchange().await?;
+            let announced = request.announce().await;
+            let mut exchange = request.exchange().await?;
             if let Some(state) = exchange.read(&mut value)? {
-                let state = exchange.follow(state).await?;
-                exchange.read_metadata(&state, &mut value)?;
+                let operation: Operation<T> = exchange.operation(announced, state);
+                exchange.shrink();
+                operation.read(&operation.finish().await?, &mut value)?;
             }
             Ok(exchange.response(value))
         })
@@ -293,23 +302,15 @@ impl sealed::Sealed for Connection {
 
 impl sealed::Sealed for WebSocket {
     #[allow(private_interfaces)]
-    fn receive(mut request: Request) -> sealed::Receiving<Self> {
-        let key = tungstenite::handshake::client::generate_key();
-        request.header(HeaderName::from_static("sec-websocket-version"), &"13");
-        request.header(HeaderName::from_static("sec-websocket-key"), &key);
-        Box::pin(async move {
-            let call = request.name();
-            let Response { value, headers, status } = request.upgrade(call.clone(), "websocket").await?;
-            let accepted = tungstenite::handshake::derive_accept_key(key.as_bytes());
-            let answered = headers.get("sec-websocket-accept").map(HeaderValue::as_bytes);
-            if answered != Some(accepted.as_bytes()) {
-                return Err(Error::decode(call, "the server's handshake is not that of a websocket"));
-            }
-            let role = tungstenite::protocol::Role::Client;
-            let value = WebSocketStream::from_raw_socket(value, role, None).await;
-            let value = WebSocket::new(call, value);
-            Ok(Response { value, headers, status })
-        })
+    fn receive(request: Request) -> sealed::Receiving<Self> {
+        Box::pin(request.websocket())
+    }
+}
+
+impl sealed::Sealed for Events {
+    #[allow(private_interfaces)]
+    fn receive(request: Request) -> sealed::Receiving<Self> {
+        Box::pin(Events::open(request))
     }
 }
 
@@ -430,16 +431,40 @@ impl Request {
         }
     }
 
+    /// Sees to it that the events of the operation are not missed that the call may start.
+    fn announce(&self) -> impl Future<Output = Option<Announced>> + use<> {
+        let wanted = self.endpoint.background && self.fault.is_none();
+        let place = wanted.then(|| (self.client.clone(), self.project().map(str::to_owned)));
+        async move {
+            let (client, project) = place?;
+            Announced::new(&client, project.as_deref()).await
+        }
+    }
+
+    /// The same request once more, where it has no body.
+    pub(crate) fn repeated(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            endpoint: self.endpoint,
+            path: self.path.clone(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            body: Body::default(),
+            fault: self.fault.clone(),
+        }
+    }
+
     /// Sends the request and takes the whole answer, which is JSON or text.
     pub(crate) async fn exchange(self) -> Result<Exchange, Error> {
         let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
+        let project = self.project().map(str::to_owned);
         let (head, body) = within(self.limit(), &call, async {
             let (head, body) = self.send(&call).await?.into_parts();
             Ok((head, collected(&call, body).await?))
         })
         .await?;
         let (status, headers) = (head.status.as_u16(), head.headers);
-        Ok(Exchange { call, endpoint, status, headers, body, client })
+        Ok(Exchange { call, endpoint, status, headers, body, client, project })
     }
 
     /// Sends the request; a refusal is an error, any other body is still to come.
@@ -470,6 +495,23 @@ impl Request {
         let value = Connection::new(upgraded);
         Ok(Response { value, headers: head.headers, status: head.status.as_u16() })
     }
+
+    /// Sends the request and makes a websocket of its connection.
+    pub(crate) async fn websocket(mut self) -> Result<Response<WebSocket>, Error> {
+        let key = tungstenite::handshake::client::generate_key();
+        self.header(HeaderName::from_static("sec-websocket-version"), &"13");
+        self.header(HeaderName::from_static("sec-websocket-key"), &key);
+        let call = self.name();
+        let Response { value, headers, status } = self.upgrade(call.clone(), "websocket").await?;
+        let accepted = tungstenite::handshake::derive_accept_key(key.as_bytes());
+        let answered = headers.get("sec-websocket-accept").map(HeaderValue::as_bytes);
+        if answered != Some(accepted.as_bytes()) {
+            return Err(Error::decode(call, "the server's handshake is not that of a websocket"));
+        }
+        let role = tungstenite::protocol::Role::Client;
+        let value = WebSocketStream::from_raw_socket(value, role, None).await;
+        Ok(Response { value: WebSocket::new(call, value), headers, status })
+    }
 }
 
 /// A call and its whole answer.
@@ -480,6 +522,7 @@ pub(crate) struct Exchange {
     headers: HeaderMap,
     body: Bytes,
     client: Client,
+    project: Option<String>,
 }
 
 impl Exchange {
@@ -507,21 +550,20 @@ impl Exchange {
         }
     }
 
-    /// Waits for the end of the background operation that the answer is.
-    async fn follow(&self, state: State) -> Result<State, Error> {
-        Operation::new(self.client.clone(), self.call.clone(), state).finish().await
+    /// The background operation that the answer is, which is followed from now on.
+    fn operation<T>(&self, announced: Option<Announced>, state: State) -> Operation<T> {
+        let tracked = watcher::follow(&self.client, announced.as_ref(), self.project.as_deref(), state);
+        Operation::new(self.client.clone(), &self.call, self.endpoint, tracked)
     }
 
-    /// Reads the metadata of the operation, where that is what the call answers with.
-    fn read_metadata(&self, state: &State, place: &mut dyn Read) -> Result<(), Error> {
-        match self.endpoint.answers {
-            Answers::OperationMetadata => {
-                wire::from_value(&state.metadata, place).map_err(|error| self.undecodable(error))
-            }
-            Answers::Nothing => Ok(()),
-            // What the operation did is done; the value that was promised is missing.
-            _ => Err(self.undecodable("expected a value, found a background operation")),
-        }
+    /// Leaves the memory that the answer was received into, which may be large, to others: the end of
+    /// an operation may be far away.
+    fn shrink(&mut self) {
+        self.body = Bytes::new();
+        let copied = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.clone(), HeaderValue::from_bytes(value.as_bytes()).ok()?))
+        };
+        self.headers = self.headers.iter().filter_map(copied).collect();
     }
 
     fn undecodable(&self, error: impl Into<BoxError>) -> Error {
@@ -593,6 +635,7 @@ mod tests {
         query: "",
         answers: Answers::Value,
         project: false,
+        background: false,
     };
 
     fn client() -> Client {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{BoxError, Error};
+use crate::operation::watcher::{Watcher, Watching};
 use crate::socket;
 use crate::tls::{self, Identity};
 use crate::transport::Transport;
@@ -31,6 +32,7 @@ struct Core {
     transport: Transport,
     project: Option<String>,
     timeout: Duration,
+    watching: Watching,
 }
 
 impl Client {
@@ -49,6 +51,10 @@ impl Client {
 
     pub(crate) fn timeout(&self) -> Duration {
         self.core.timeout
+    }
+
+    pub(crate) fn watching(&self) -> &Watching {
+        &self.core.watching
     }
 }
 
@@ -74,6 +80,7 @@ pub struct ClientBuilder {
     timeout: Option<Duration>,
     server_certificate: Option<String>,
     identity: Option<Identity>,
+    watcher: Watcher,
 }
 
 impl ClientBuilder {
@@ -96,7 +103,7 @@ impl ClientBuilder {
 
     /// How long an answer may take, from the call to its last byte; five minutes by default. It does
     /// not limit the wait for a background operation, bytes as they come, or a connection that has
-    /// been handed over.
+    /// been handed over. But an operation is given up when the server cannot be reached for that long.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
@@ -116,6 +123,19 @@ impl ClientBuilder {
         self
     }
 
+    /// How the client learns what becomes of background operations: by the server's events, unless
+    /// this says otherwise.
+    ///
+    /// ```
+    /// use lxd_client::{Client, Watcher};
+    ///
+    /// let builder = Client::builder().watcher(Watcher::LongPoll);
+    /// ```
+    pub fn watcher(mut self, watcher: Watcher) -> Self {
+        self.watcher = watcher;
+        self
+    }
+
     /// Builds the client. Nothing is sent yet.
     ///
     /// # Errors
@@ -125,7 +145,8 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client, Error> {
         let transport = self.transport()?;
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        Ok(Client { core: Arc::new(Core { transport, project: self.project, timeout }) })
+        let watching = Watching::new(self.watcher);
+        Ok(Client { core: Arc::new(Core { transport, project: self.project, timeout, watching }) })
     }
 
     fn transport(&self) -> Result<Transport, Error> {

@@ -4,6 +4,8 @@
 use lxd_types::wire::{self, Incoming, Read, Refused};
 use serde_json::Value;
 
+use crate::operation::State;
+
 /// What an answer turned out to be.
 pub(crate) enum Outcome {
     /// The value, which is in its place.
@@ -77,40 +79,6 @@ impl Read for Envelope<'_> {
                 "error" => return None,
                 _ => self.early.insert(Value::Null),
             },
-            _ => return None,
-        })
-    }
-}
-
-/// A background operation as it stood at some moment. The client's core has its own type for it, so
-/// that it does not depend on what a description calls things.
-#[derive(Clone, Default)]
-pub(crate) struct State {
-    pub(crate) id: String,
-    pub(crate) class: String,
-    pub(crate) description: String,
-    pub(crate) status: String,
-    pub(crate) status_code: i64,
-    pub(crate) metadata: Value,
-    pub(crate) may_cancel: bool,
-    pub(crate) err: String,
-}
-
-impl Read for State {
-    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
-        wire::read_fields(self, value)
-    }
-
-    fn field(&mut self, name: &str) -> Option<&mut dyn Read> {
-        Some(match name {
-            "id" => &mut self.id,
-            "class" => &mut self.class,
-            "description" => &mut self.description,
-            "status" => &mut self.status,
-            "status_code" => &mut self.status_code,
-            "metadata" => &mut self.metadata,
-            "may_cancel" => &mut self.may_cancel,
-            "err" => &mut self.err,
             _ => return None,
         })
     }

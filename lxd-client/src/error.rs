@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a failure of another library comes as.
@@ -39,6 +40,51 @@ pub enum Error {
     /// The background operation was cancelled before its end.
     #[error("{}: operation {} was cancelled", Line(call), Line(operation))]
     Cancelled {
+        /// The call that started the operation.
+        call: String,
+        /// The operation's UUID.
+        operation: String,
+    },
+
+    /// The background operation has not ended in the time that was given. It goes on.
+    #[error(
+        "{}: operation {} has not ended within {} s; it goes on, and can be waited for again",
+        Line(call),
+        Line(operation),
+        after.as_secs_f32()
+    )]
+    StillRunning {
+        /// The call that started the operation.
+        call: String,
+        /// The operation's UUID.
+        operation: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+
+    /// The background operation vanished, as the server was started again while it ran.
+    #[error(
+        "{}: operation {} is gone, as the server was started again meanwhile; look at what it was to \
+         change to see how far it came",
+        Line(call),
+        Line(operation)
+    )]
+    Restarted {
+        /// The call that started the operation.
+        call: String,
+        /// The operation's UUID.
+        operation: String,
+    },
+
+    /// How the background operation ended is not known: the server does not have it, as it forgets an
+    /// operation 5 seconds after its end, or never had it.
+    #[error(
+        "{}: how operation {} ended is not known, as the server does not have it any more; look at what \
+         it was to change to see how far it came",
+        Line(call),
+        Line(operation)
+    )]
+    Unknown {
         /// The call that started the operation.
         call: String,
         /// The operation's UUID.
@@ -133,6 +179,32 @@ impl Error {
     /// Whether the object has changed since the ETag that was sent.
     pub fn is_precondition_failed(&self) -> bool {
         self.status() == Some(412)
+    }
+
+    /// Whether it may be gone when the same is tried again: the server is busy, or out of reach.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Error::Api { status, .. } => *status >= 500 || matches!(status, 408 | 429),
+            Error::Transport { .. } | Error::Timeout { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The same error for one more of those who wait for what it happened to.
+    pub(crate) fn again(error: &Arc<Self>) -> Self {
+        match error.as_ref() {
+            Error::Api { call, status, message } => {
+                Error::Api { call: call.clone(), status: *status, message: message.clone() }
+            }
+            Error::Timeout { call, after } => Error::Timeout { call: call.clone(), after: *after },
+            Error::Transport { call, message, .. } => Error::Transport {
+                call: call.clone(),
+                message: message.clone(),
+                source: Box::new(Arc::clone(error)),
+            },
+            Error::Tls { call, .. } => Error::Tls { call: call.clone(), source: Box::new(Arc::clone(error)) },
+            other => Error::Decode { call: other.to_string(), source: Box::new(Arc::clone(error)) },
+        }
     }
 
     pub(crate) fn decode(call: String, source: impl Into<BoxError>) -> Self {

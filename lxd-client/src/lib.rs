@@ -62,11 +62,13 @@
 
 mod answer;
 mod api;
+mod backoff;
 mod body;
 mod call;
 mod client;
 mod envelope;
 mod error;
+mod events;
 mod operation;
 mod socket;
 mod target;
@@ -79,6 +81,7 @@ pub use body::Body;
 pub use call::{Answer, Call, NoParameters, Response};
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
+pub use events::{Event, EventContent, Events};
 pub use lxd_types as types;
-pub use operation::Operation;
+pub use operation::{Operation, Progress, ProgressStream, Watcher};
 pub use tokio_tungstenite::tungstenite::Message;

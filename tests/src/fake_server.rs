@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use lxd_client::{Client, ClientBuilder};
+use lxd_client::{Client, ClientBuilder, Watcher};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
@@ -262,9 +262,10 @@ impl FakeServer {
         format!("http://{address}")
     }
 
-    /// A builder of clients of this server.
+    /// A builder of clients of this server. They follow operations by requests that wait, so that a
+    /// script need not know about events.
     pub fn builder(&self) -> ClientBuilder {
-        Client::builder().endpoint(self.endpoint())
+        Client::builder().endpoint(self.endpoint()).watcher(Watcher::LongPoll)
     }
 
     /// A client of this server.

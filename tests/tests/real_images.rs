@@ -191,7 +191,7 @@ async fn a_secret_is_given_out_and_taken_back() {
         let export = lxd.image_export_untrusted(&fingerprint).secret(&secret).await?;
         assert_eq!(export.bytes().await?, bytes);
 
-        let mut token = lxd.initiate_image_upload(&fingerprint).start().await?;
+        let token = lxd.initiate_image_upload(&fingerprint).start().await?;
         assert!(token.may_cancel() && !token.is_final());
         token.cancel().await?;
         token.refresh().await?;

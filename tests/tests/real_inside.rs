@@ -113,7 +113,8 @@ async fn a_command_is_spoken_to_through_websockets() {
         }
         assert_eq!(String::from_utf8_lossy(&read), "got this\n");
         drop((input, output));
-        assert_eq!(operation.wait().await?["return"], 6);
+        assert_eq!(operation.wait().await?.r#return, 6);
+        assert_eq!(operation.metadata()["return"], 6);
         Ok(())
     })
     .await;
@@ -256,13 +257,13 @@ async fn logs_and_the_console_are_read() {
         lxd.delete_instance_console("one").await?;
         assert_eq!(console_log(lxd).await?, "");
 
-        let mut console = lxd.connect_instance_console("one", Default::default()).start().await?;
+        let console = lxd.connect_instance_console("one", Default::default()).start().await?;
         let secret = console.metadata()["fds"]["control"].as_str().expect("a secret").to_owned();
         let data = console.metadata()["fds"]["0"].as_str().expect("a secret").to_owned();
         let data = lxd.operation_websocket(console.id()).secret(&data).await?;
         let control = lxd.operation_websocket(console.id()).secret(&secret).await?;
         console.refresh().await?;
-        assert_eq!((console.status(), console.is_final()), ("Running", false));
+        assert_eq!((console.status().as_str(), console.is_final()), ("Running", false));
         // To close the control ends the session; were the data closed as well, the server would fail to
         // write its goodbye there now and then.
         drop(control);

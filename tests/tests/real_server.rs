@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lxd_client::types::{
-    Event, EventType, ProfilePatch, ProfilePost, ProfilePut, ProfilesPost, ProjectPatch, ProjectPost,
-    ProjectPut, ProjectsPost, ServerPatch, ServerPut, ServerTrust, WarningPatch, WarningPut, WarningStatus,
+    EventType, ProfilePatch, ProfilePost, ProfilePut, ProfilesPost, ProjectPatch, ProjectPost, ProjectPut,
+    ProjectsPost, ServerPatch, ServerPut, ServerTrust, WarningPatch, WarningPut, WarningStatus,
 };
-use lxd_client::{Error, Message};
+use lxd_client::{Error, EventContent};
 use lxd_tests::real::{Place, map, names, socket, texts, with_project};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -106,26 +106,30 @@ async fn the_configuration_of_the_server_is_changed() {
 #[tokio::test]
 async fn events_come_through_a_websocket() {
     with_project(|place| async move {
-        let mut events = place.lxd.events().r#type("lifecycle,operation").await?;
+        let mut events = place.lxd.events().types([EventType::Lifecycle, EventType::Operation]).await?;
         place.lxd.create_instance(Place::empty_instance("new")).await?;
         let created = async {
             let mut operations = 0;
-            while let Some(message) = events.next().await {
-                let Message::Text(text) = message? else { continue };
-                let event: Event = serde_json::from_str(&text).expect("an event as JSON");
+            while let Some(event) = events.next().await {
+                let event = event?;
                 assert_eq!(event.project, place.name);
                 assert!(event.timestamp.is_some());
-                operations += usize::from(event.r#type == EventType::Operation);
-                if event.r#type == EventType::Lifecycle && event.metadata["action"] == "instance-created" {
-                    return Ok::<_, Error>((event, operations));
+                match event.content {
+                    EventContent::Operation(operation) => {
+                        assert_eq!(operation.description, "Creating instance");
+                        operations += 1;
+                    }
+                    EventContent::Lifecycle(change) if change.action == "instance-created" => {
+                        return Ok::<_, Error>((change, operations));
+                    }
+                    other => panic!("{other:?}"),
                 }
             }
             panic!("the events ended");
         };
         let (created, operations) =
             tokio::time::timeout(Duration::from_secs(30), created).await.expect("an event in time")?;
-        let source = created.metadata["source"].as_str().unwrap_or_default();
-        assert!(source.starts_with("/1.0/instances/new"), "{source}");
+        assert!(created.source.starts_with("/1.0/instances/new"), "{created:?}");
         assert!(operations > 0);
         Ok(())
     })

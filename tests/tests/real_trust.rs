@@ -5,7 +5,7 @@ use lxd_client::types::{
     CertificatePatch, CertificatePut, CertificateToken, CertificateType, CertificatesPost, OperationStatus,
     ProjectsPost, ServerPatch, ServerTrust,
 };
-use lxd_client::{Client, Error, Message};
+use lxd_client::{Client, Error, EventContent};
 use lxd_tests::real::{Place, finally, map, names, with_project};
 use serde_json::{Value, json};
 
@@ -166,16 +166,12 @@ async fn certificates_are_trusted(place: &Place, remote: &Client) -> Result<(), 
     place.lxd.add_certificate(trust(place.named("one"), ONE.0)).await?;
     assert_eq!(remote.server().await?.auth, ServerTrust::Trusted);
 
-    let mut events = remote.events().r#type("lifecycle").await?;
+    let mut events = remote.events().types(["lifecycle"]).await?;
     remote.create_instance(Place::empty_instance("one")).await?;
     assert_eq!(names(&remote.instances().await?), ["one"]);
-    let text = loop {
-        match events.next().await.expect("an event")? {
-            Message::Text(text) => break text,
-            _ => continue,
-        }
-    };
-    assert!(text.contains("instance-created"), "{text}");
+    let event = events.next().await.expect("an event")?;
+    let EventContent::Lifecycle(change) = event.content else { panic!("{event:?}") };
+    assert_eq!(change.action, "instance-created");
     remote.delete_instance("one").await?;
 
     let listed = place.lxd.certificates_recursion1().await?;

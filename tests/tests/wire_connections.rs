@@ -154,49 +154,28 @@ async fn what_comes_right_behind_the_handshake_is_not_lost() {
             [("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-accept", accept.as_str())];
         Answer::raw(101, &headers, frame(TEXT, b"at once")).hand_over()
     });
-    let mut socket = server.client().events().await.unwrap();
+    let mut socket = server.client().operation_websocket(UUID).await.unwrap();
     assert_eq!(next(&mut socket).await, Message::text("at once"));
-}
-
-#[tokio::test]
-async fn events_are_asked_for_with_the_project() {
-    let mut server = FakeServer::with(agree);
-    let lxd = server.builder().project("p").build().unwrap();
-    let mut socket = lxd.events().r#type("operation,lifecycle").await.unwrap();
-    drop(lxd.events().all_projects(true).await.unwrap());
-    for (request, target) in server
-        .requests()
-        .iter()
-        .zip(["/1.0/events?type=operation%2Clifecycle&project=p", "/1.0/events?all-projects=true"])
-    {
-        assert_eq!(request.line(), format!("GET {target}"));
-        check_handshake(request);
-    }
-    let requests = server.requests();
-    assert_eq!(requests.len(), 2);
-    assert_ne!(requests[0].header("sec-websocket-key"), requests[1].header("sec-websocket-key"));
-    let mut stream = server.stream().await;
-    stream.write_all(&frame(TEXT, br#"{"type":"lifecycle"}"#)).await.unwrap();
-    assert_eq!(next(&mut socket).await, Message::text(r#"{"type":"lifecycle"}"#));
 }
 
 #[tokio::test]
 async fn a_websocket_that_breaks_off_is_an_error() {
     let mut server = FakeServer::with(agree);
-    let mut socket = server.client().events().await.unwrap();
+    let mut socket = server.client().operation_websocket(UUID).await.unwrap();
     let mut stream = server.stream().await;
     stream.write_all(&frame(TEXT, b"half")[..3]).await.unwrap();
     drop(stream);
     let error = socket.next().await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
-    assert!(error.to_string().starts_with("GET /1.0/events: the websocket broke off"), "{error}");
+    let broken = format!("GET /1.0/operations/{UUID}/websocket: the websocket broke off");
+    assert!(error.to_string().starts_with(&broken), "{error}");
     assert!(error.source().is_some());
 }
 
 #[tokio::test]
 async fn a_websocket_that_is_dropped_ends_its_connection() {
     let mut server = FakeServer::with(agree);
-    let socket = server.client().events().await.unwrap();
+    let socket = server.client().operation_websocket(UUID).await.unwrap();
     let mut stream = server.stream().await;
     drop(socket);
     let mut rest = Vec::new();
@@ -248,16 +227,16 @@ async fn a_handshake_that_is_none_is_refused() {
         let server = FakeServer::with(move |_| {
             Answer::raw(101, &headers, "").header("connection", "upgrade").hand_over()
         });
-        let error = server.client().events().await.unwrap_err();
+        let error = server.client().operation_websocket(UUID).await.unwrap_err();
         assert!(matches!(error, Error::Decode { .. }), "{error:?}");
-        assert!(error.to_string().starts_with("GET /1.0/events"), "{error}");
+        assert!(error.to_string().starts_with("GET /1.0/operations"), "{error}");
         assert!(error.to_string().contains("handshake"), "{error}");
     }
     // A server that goes on in HTTP.
     let server = FakeServer::with(move |request| {
         Answer::raw(200, &[("sec-websocket-accept", right(request).as_str())], "{}")
     });
-    let error = server.client().events().await.unwrap_err();
+    let error = server.client().operation_websocket(UUID).await.unwrap_err();
     assert!(matches!(error, Error::Decode { .. }), "{error:?}");
     assert!(error.to_string().contains("does not speak websocket"), "{error}");
 }

@@ -1,10 +1,12 @@
 //! How background operations are followed to their end, request by request, and what their end means.
 
+use std::error::Error as _;
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lxd_client::types::{ExecResult, ImageResult, InstanceExecPost, InstancesPost};
-use lxd_client::{Client, Error};
+use lxd_client::{Client, Error, Progress, Watcher};
 use lxd_tests::fake_server::{Answer, FakeServer, UUID, envelope, operation};
 use tokio::io::AsyncWriteExt;
 
@@ -21,6 +23,12 @@ fn ended(status_code: u16, metadata: &str, err: &str) -> String {
 /// The answer of newer servers to `wait` when the time is up.
 fn time_is_up() -> Answer {
     Answer::json(200, envelope("error", "", 0, "", 500, "context deadline exceeded", "null"))
+}
+
+/// The rest of an answer of which the head is sent.
+fn chunked(metadata: &str) -> String {
+    let answer = envelope("sync", "Success", 200, "", 0, "", metadata);
+    format!("{:x}\r\n{answer}\r\n0\r\n\r\n", answer.len())
 }
 
 /// Creates an instance.
@@ -218,29 +226,61 @@ async fn the_result_is_in_the_metadata_at_the_end() {
 #[tokio::test]
 async fn started_is_not_waited_for() {
     let progress = r#"{"download_progress":"rootfs: 47% (51.65MB/s)"}"#;
-    let server = FakeServer::answering([
-        Answer::background(&operation("task", "Pending", 105, "null", "")),
-        Answer::sync(
-            &operation("task", "Running", 103, progress, "")
-                .replace("\"may_cancel\":false", "\"may_cancel\":true"),
-        ),
-        Answer::sync("{}"),
-        Answer::sync(&operation("task", "Cancelling", 104, "null", "")),
-        Answer::sync(&ended(401, "null", "")),
-    ]);
+    let later = operation("task", "Running", 103, progress, "")
+        .replace("\"may_cancel\":false", "\"may_cancel\":true");
+    let mut server = FakeServer::with(move |request| match request.method.as_str() {
+        "POST" => Answer::background(&operation("task", "Pending", 105, "null", "")),
+        "DELETE" => Answer::sync("{}"),
+        _ if request.target.contains("/wait") => {
+            Answer::raw(200, &[("transfer-encoding", "chunked")], "").hand_over()
+        }
+        _ => Answer::sync(&later),
+    });
     let lxd = server.client();
-    let mut handle = lxd.create_instance(InstancesPost::default()).start().await.unwrap();
-    assert_eq!(asked(&server), [""; 0]);
-    assert_eq!((handle.id(), handle.description(), handle.status()), (UUID, "Doing it", "Pending"));
+    let handle = lxd.create_instance(InstancesPost::default()).start().await.unwrap();
+    assert_eq!(handle.id(), UUID);
+    assert_eq!((handle.description().as_str(), handle.status().as_str()), ("Doing it", "Pending"));
     assert!(handle.metadata().is_null() && !handle.may_cancel() && !handle.is_final());
+    let _waiting = server.stream().await;
     handle.refresh().await.unwrap();
     assert_eq!(handle.status(), "Running");
     assert_eq!(handle.metadata()["download_progress"], "rootfs: 47% (51.65MB/s)");
     assert!(handle.may_cancel() && !handle.is_final());
     handle.cancel().await.unwrap();
-    let error = handle.clone().wait().await.unwrap_err();
-    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
-    assert_eq!(asked(&server), [GET, "DELETE ", WAIT, WAIT]);
+    assert_eq!(asked(&server), [WAIT, GET, "DELETE "]);
+}
+
+#[tokio::test]
+async fn the_end_is_known_without_waiting_for_it() {
+    let server =
+        FakeServer::answering([Answer::background(&running()), Answer::sync(&ended(401, "null", ""))]);
+    let handle = server.client().create_instance(InstancesPost::default()).start().await.unwrap();
+    let mut progress = handle.progress();
+    assert_eq!(progress.next().await, None);
+    assert!(handle.is_final());
+    for _ in 0..2 {
+        let error = handle.clone().wait().await.unwrap_err();
+        assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    }
+    assert_eq!(asked(&server), [WAIT]);
+}
+
+#[tokio::test]
+async fn a_wait_with_a_limit_leaves_the_operation_alone() {
+    let mut server = FakeServer::with(|request| match request.method.as_str() {
+        "POST" => Answer::background(&running()),
+        _ => Answer::raw(200, &[("transfer-encoding", "chunked")], "").hand_over(),
+    });
+    let handle = server.client().create_instance(InstancesPost::default()).start().await.unwrap();
+    let mut waiting = server.stream().await;
+    let limit = Duration::from_millis(1);
+    let error = handle.wait_timeout(limit).await.unwrap_err();
+    let Error::StillRunning { operation, after, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((operation.as_str(), *after), (UUID, limit));
+    assert!(error.to_string().contains("goes on"), "{error}");
+    waiting.write_all(chunked(&ended(200, "null", "")).as_bytes()).await.unwrap();
+    handle.wait_timeout(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(asked(&server), [WAIT]);
 }
 
 #[tokio::test]
@@ -250,14 +290,19 @@ async fn a_handle_gives_the_metadata_at_the_end() {
         Answer::sync(&ended(200, r#"{"a":["b"]}"#, "")),
     ]);
     let handle = server.client().create_instance(InstancesPost::default()).start().await.unwrap();
-    assert_eq!(handle.wait().await.unwrap(), serde_json::json!({"a": ["b"]}));
+    handle.wait().await.unwrap();
+    assert_eq!(handle.metadata(), serde_json::json!({"a": ["b"]}));
+    assert!(handle.is_final());
     assert_eq!(asked(&server), [WAIT]);
 }
 
 #[tokio::test]
 async fn a_failure_to_cancel_is_told() {
-    let server =
-        FakeServer::answering([Answer::background(&running()), Answer::error(400, "cannot be cancelled")]);
+    let server = FakeServer::with(|request| match request.method.as_str() {
+        "POST" => Answer::background(&running()),
+        "DELETE" => Answer::error(400, "cannot be cancelled"),
+        _ => Answer::never(),
+    });
     let handle = server.client().create_instance(InstancesPost::default()).start().await.unwrap();
     let error = handle.cancel().await.unwrap_err();
     assert_eq!(error.status(), Some(400));
@@ -275,24 +320,132 @@ async fn what_is_done_at_once_has_no_operation() {
 }
 
 #[tokio::test]
-async fn an_operation_that_the_server_has_forgotten_is_an_error() {
+async fn an_operation_that_the_server_has_forgotten_is_no_success() {
     let server = FakeServer::answering([
         Answer::background(&running()),
         Answer::error(404, "Operation not found"),
-        Answer::error(404, "Operation not found"),
+        Answer::sync("{}"),
     ]);
     let error = create(&server.client()).await.unwrap_err();
-    assert_eq!(error.status(), Some(404), "{error:?}");
-    let text = error.to_string();
-    assert!(text.contains(&format!("/1.0/operations/{UUID}")) && text.contains("not found"), "{text}");
+    let Error::Unknown { call, operation } = &error else { panic!("{error:?}") };
+    assert_eq!((call.as_str(), operation.as_str()), ("POST /1.0/instances", UUID));
+    assert!(error.to_string().contains("not known"), "{error}");
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_while_waiting_is_an_error() {
-    let server = FakeServer::answering([Answer::background(&running()), Answer::close()]);
-    let error = create(&server.client()).await.unwrap_err();
+async fn an_operation_that_vanished_with_the_server_says_so() {
+    let process = std::sync::atomic::AtomicUsize::new(7);
+    let server = FakeServer::with(move |request| {
+        let target = request.target.as_str();
+        match target {
+            "/1.0" => {
+                let process = process.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Answer::sync(&format!(r#"{{"environment":{{"server_pid":{process}}}}}"#))
+            }
+            "/1.0/instances" => Answer::background(&running()),
+            _ => Answer::error(404, "Operation not found"),
+        }
+    });
+    let lxd = server.client();
+    // The first time, there is no other process to compare this one with.
+    assert!(matches!(create(&lxd).await.unwrap_err(), Error::Unknown { .. }));
+    let error = create(&lxd).await.unwrap_err();
+    assert!(matches!(error, Error::Restarted { .. }), "{error:?}");
+    assert!(error.to_string().contains("started again"), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_while_waiting_is_tried_again() {
+    let server = FakeServer::answering([
+        Answer::background(&running()),
+        Answer::close(),
+        Answer::half(1000, "{"),
+        Answer::error(503, "busy"),
+        Answer::sync(&ended(200, "null", "")),
+    ]);
+    create(&server.client()).await.unwrap();
+    assert_eq!(asked(&server)[..4], [WAIT; 4]);
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_is_given_up() {
+    let server = FakeServer::with(|request| match request.target.as_str() {
+        "/1.0/instances" => Answer::background(&running()),
+        _ => Answer::close(),
+    });
+    let limit = Duration::from_millis(300);
+    let error = create(&server.builder().timeout(limit).build().unwrap()).await.unwrap_err();
     assert!(matches!(error, Error::Transport { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("/1.0/operations/{UUID}/wait")), "{error}");
+    assert!(error.source().is_some());
+}
+
+#[tokio::test]
+async fn a_handle_comes_back_from_an_id() {
+    let server = FakeServer::answering([
+        Answer::sync(&ended(200, r#"{"fingerprint":"f0","size":"5"}"#, "")),
+        Answer::sync(&ended(200, r#"{"fingerprint":"f0","size":"5"}"#, "")),
+    ]);
+    let lxd = server.client();
+    let handle = lxd.operation_handle(UUID);
+    assert_eq!((handle.id(), handle.status().as_str(), handle.is_final()), (UUID, "", false));
+    assert!(server.lines().is_empty());
+    handle.wait().await.unwrap();
+    assert_eq!((handle.status().as_str(), handle.is_final()), ("Ended", true));
+    let image = lxd.operation_handle(UUID).expecting::<ImageResult>().wait().await.unwrap();
+    assert_eq!(image, ImageResult { fingerprint: "f0".into(), size: 5 });
+    let wait = format!("GET /1.0/operations/{UUID}/wait?timeout=60");
+    assert_eq!(server.lines(), [wait.as_str(), &wait]);
+}
+
+#[tokio::test]
+async fn a_secret_lets_a_stranger_wait_and_is_not_shown() {
+    let server = FakeServer::answering([Answer::error(403, "not authorized")]);
+    let handle = server.client().operation_handle(UUID).secret("hu&sh");
+    let error = handle.wait().await.unwrap_err();
+    assert!(error.is_forbidden(), "{error:?}");
+    assert_eq!(server.lines(), [format!("GET /1.0/operations/{UUID}/wait?timeout=60&secret=hu%26sh")]);
+    assert!(!format!("{handle:?} {error:?} {error}").contains("hu"), "{error:?}");
+}
+
+#[tokio::test]
+async fn polling_looks_at_intervals() {
+    let server = FakeServer::answering([
+        Answer::background(&running()),
+        Answer::sync(&running()),
+        Answer::sync(&running()),
+        Answer::sync(&ended(200, "null", "")),
+    ]);
+    let lxd = server.builder().watcher(Watcher::Polling(Duration::from_millis(5))).build().unwrap();
+    create(&lxd).await.unwrap();
+    assert_eq!(asked(&server), [GET; 3]);
+}
+
+#[tokio::test]
+async fn progress_is_told_by_each_watcher_that_asks() {
+    for watcher in [Watcher::LongPoll, Watcher::Polling(Duration::from_millis(5))] {
+        let percent = std::sync::atomic::AtomicUsize::new(0);
+        let server = FakeServer::with(move |request| match request.method.as_str() {
+            "POST" => Answer::background(&running()),
+            _ => match percent.fetch_add(50, std::sync::atomic::Ordering::Relaxed) {
+                percent @ 0..=100 => {
+                    let metadata = format!(r#"{{"fs_progress":"t1: {percent}% (1.00MB/s)"}}"#);
+                    Answer::sync(&operation("task", "Running", 103, &metadata, ""))
+                }
+                _ => Answer::sync(&ended(200, "null", "")),
+            },
+        });
+        let lxd = server.builder().watcher(watcher).build().unwrap();
+        let handle = lxd.create_instance(InstancesPost::default()).start().await.unwrap();
+        let told: Vec<Progress> = handle.progress().collect().await;
+        let percents: Vec<_> = told.iter().filter_map(|progress| progress.percent).collect();
+        assert!(percents.is_sorted() && !percents.is_empty(), "{told:?}");
+        assert!(
+            told.iter().all(|told| (told.speed, told.stage.as_str()) == (Some(1_000_000), "fs")),
+            "{told:?}"
+        );
+        handle.wait().await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -311,10 +464,8 @@ async fn the_timeout_does_not_limit_the_wait() {
     // This call starts later and its time is up: so is that of the wait, if it has that limit.
     let error = lxd.server().await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
-    let answer = envelope("sync", "Success", 200, "", 0, "", &ended(200, "null", ""));
-    let chunks = format!("{:x}\r\n{answer}\r\n0\r\n\r\n", answer.len());
     // Where the client has left, the call says why.
-    let _ = waiting.write_all(chunks.as_bytes()).await;
+    let _ = waiting.write_all(chunked(&ended(200, "null", "")).as_bytes()).await;
     creating.await.unwrap().unwrap();
 }
 

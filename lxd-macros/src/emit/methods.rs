@@ -46,7 +46,7 @@ pub(crate) fn methods(model: &Model) -> TokenStream {
         #[allow(unused_imports)]
         use crate::types::wire::Body as _;
         #[allow(unused_imports)]
-        use crate::{Client, Connection, RawAnswer, WebSocket, types};
+        use crate::{Client, Connection, Events, RawAnswer, WebSocket, types};
 
         /// Which parameters a call takes: each is a setter of
         /// [`Call`], which has the ones of its marker.
@@ -129,6 +129,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         None => quote!(NoParameters),
     };
     let (id, http, path) = (&operation.id, operation.http, &operation.path);
+    let background = operation.background;
     let query = &operation.fixed_query;
     let answers = identifier(match (operation.answer, operation.in_operation) {
         (Answer::Json, false) if operation.result == Ty::Nothing => "Nothing",
@@ -137,6 +138,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         (Answer::Text, _) => "Text",
         (Answer::Raw, _) => "Raw",
         (Answer::Websocket, _) => "WebSocket",
+        (Answer::Events, _) => "Events",
         (Answer::Upgrade, _) => "Connection",
     });
     let project = set.is_some_and(|set| set.parameters.iter().any(|known| known.wire == "project"));
@@ -154,6 +156,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
                     query: #query,
                     answers: Answers::#answers,
                     project: #project,
+                    background: #background,
                 },
                 &[#(#arguments),*],
             ))
@@ -165,6 +168,7 @@ fn result(operation: &Operation) -> TokenStream {
     match operation.answer {
         Answer::Raw => quote!(RawAnswer),
         Answer::Websocket => quote!(WebSocket),
+        Answer::Events => quote!(Events),
         Answer::Upgrade => quote!(Connection),
         Answer::Json | Answer::Text => super::ty(&operation.result, &quote!(types::)),
     }
@@ -210,6 +214,7 @@ fn answer(operation: &Operation) -> String {
         Answer::Text => "the text".to_owned(),
         Answer::Raw => "bytes, see [`RawAnswer`]".to_owned(),
         Answer::Websocket => "a [`WebSocket`]".to_owned(),
+        Answer::Events => "a stream of [`Events`]".to_owned(),
         Answer::Upgrade => "a [`Connection`] that speaks another protocol from here on".to_owned(),
     }
 }

@@ -191,6 +191,8 @@ pub(crate) struct Operation {
     pub(crate) result: Ty,
     /// Whether the value is the metadata of its background operation.
     pub(crate) in_operation: bool,
+    /// Whether it can answer with a background operation.
+    pub(crate) background: bool,
 }
 
 /// An argument that becomes a part of the path.
@@ -287,11 +289,19 @@ impl Model {
         let mut unmatched = Vec::new();
         let mut schemas = schemas::Schemas::of(api, overlay);
         let (operations, parameter_sets) = operations::operations(api, overlay, &mut schemas, &mut unmatched);
+        for name in CORE_TYPES {
+            // That there is none is told where the core is compiled.
+            let _known = schemas.parse(name);
+        }
         schemas.unmatched(&mut unmatched);
         let conversions = schemas.conversions();
         Self { types: schemas.into_types(), conversions, operations, parameter_sets, unmatched }
     }
 }
+
+/// The types that the client's core takes: what events tell. They are made also where no operation names
+/// them.
+const CORE_TYPES: &[&str] = &["EventLifecycle", "EventLifecycleRequestor", "EventLogging", "Operation"];
 
 /// The names that the module of types uses itself, and those of Rust's prelude.
 pub(crate) const TYPE_NAMES: &[&str] = &[

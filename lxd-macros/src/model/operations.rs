@@ -27,6 +27,7 @@ const CLIENT_NAMES: &[&str] = &[
     "operation_handle",
     "require_extension",
     "timeout",
+    "watching",
     "transport",
     "use_project",
     "use_target",
@@ -49,6 +50,7 @@ const CALL_NAMES: &[&str] = &[
     "query_list",
     "response",
     "start",
+    "types",
 ];
 
 /// The names of arguments that the emitted methods use themselves.
@@ -191,6 +193,7 @@ fn operation<'a>(
         answer: answer.kind,
         result: answer.ty,
         in_operation: answer.in_operation,
+        background: answer.background,
         id,
     }
 }
@@ -308,6 +311,7 @@ struct AnswerModel {
     kind: Answer,
     ty: Ty,
     in_operation: bool,
+    background: bool,
 }
 
 fn answer<'a>(
@@ -319,11 +323,13 @@ fn answer<'a>(
 ) -> AnswerModel {
     let mut kind = Answer::Json;
     let mut ty = Ty::Nothing;
+    let mut background = false;
     for (status, response) in &operation.responses.responses {
         let StatusCode::Code(status) = status else { continue };
         if *status >= 400 {
             continue;
         }
+        background |= *status == 202;
         let Some(response) = resolved(api, response) else { continue };
         let (found_kind, found) = declared_answer(*status, response, schemas, id);
         if found != Ty::Nothing || found_kind != Answer::Json {
@@ -341,7 +347,8 @@ fn answer<'a>(
     }
     let metadata = given.operation_result.as_deref().and_then(|text| schemas.parse(text));
     let in_operation = metadata.is_some();
-    AnswerModel { kind, ty: metadata.unwrap_or(ty), in_operation }
+    background |= in_operation;
+    AnswerModel { kind, ty: metadata.unwrap_or(ty), in_operation, background }
 }
 
 /// The response that is meant; the usual ones are written once and referred to.

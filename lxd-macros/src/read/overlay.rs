@@ -76,6 +76,8 @@ pub(crate) enum Answer {
     Text,
     /// As a websocket.
     Websocket,
+    /// As a websocket of events.
+    Events,
     /// As a connection that speaks another protocol from then on.
     Upgrade,
 }
@@ -255,9 +257,10 @@ fn answer(node: &Node<'_>, problems: &mut Problems) -> Option<Answer> {
         "raw" => Answer::Raw,
         "text" => Answer::Text,
         "websocket" => Answer::Websocket,
+        "events" => Answer::Events,
         "upgrade" => Answer::Upgrade,
         other => {
-            let known = ["json", "raw", "text", "websocket", "upgrade"];
+            let known = ["json", "raw", "text", "websocket", "events", "upgrade"];
             problems.add(&node.pointer, unknown("answer", other, &known));
             return None;
         }

@@ -1,0 +1,149 @@
+//! The socket of the server's events, which is opened again when it breaks. What the events say is
+//! left to its users.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use futures_sink::Sink;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
+
+use crate::answer::WebSocket;
+use crate::backoff::Backoff;
+use crate::error::Error;
+
+/// How long the server may be silent before it is asked whether it is there, and then again before the
+/// socket counts as broken.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// How long a socket has to live for its end to be a misfortune, and not a habit.
+const HEALTHY: Duration = Duration::from_secs(1);
+
+/// What a feed tells.
+pub(crate) enum Step {
+    /// The socket is open, for the first time or again.
+    Opened,
+    /// An event, as JSON.
+    Event(Utf8Bytes),
+    /// The socket broke, or could not be opened. It is tried again after a rest.
+    Broken {
+        /// Why.
+        error: Error,
+        /// For how long.
+        rest: Duration,
+    },
+}
+
+/// A socket on its way.
+pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>;
+
+/// What the server tells, and what becomes of the socket, without an end.
+pub(crate) struct Feed {
+    open: Box<dyn FnMut() -> Opening + Send>,
+    phase: Phase,
+    backoff: Backoff,
+}
+
+enum Phase {
+    Opening(Opening),
+    Open(Box<Open>),
+    Resting(Pin<Box<Sleep>>),
+}
+
+impl Feed {
+    /// A feed from the sockets that `open` opens.
+    pub(crate) fn new(mut open: impl FnMut() -> Opening + Send + 'static) -> Self {
+        let phase = Phase::Opening(open());
+        Self { open: Box::new(open), phase, backoff: Backoff::default() }
+    }
+
+    /// A feed that has a socket already.
+    pub(crate) fn of(socket: WebSocket, open: impl FnMut() -> Opening + Send + 'static) -> Self {
+        Self {
+            open: Box::new(open),
+            phase: Phase::Open(Box::new(Open::new(socket))),
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// What it tells next.
+    pub(crate) fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            let error = match &mut self.phase {
+                Phase::Resting(sleep) => {
+                    ready!(sleep.as_mut().poll(context));
+                    self.phase = Phase::Opening((self.open)());
+                    continue;
+                }
+                Phase::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
+                    Ok(socket) => {
+                        self.phase = Phase::Open(Box::new(Open::new(socket)));
+                        return Poll::Ready(Step::Opened);
+                    }
+                    Err(error) => error,
+                },
+                Phase::Open(open) => match ready!(open.poll_event(context)) {
+                    Ok(event) => return Poll::Ready(Step::Event(event)),
+                    Err(error) => {
+                        if open.since.elapsed() >= HEALTHY {
+                            self.backoff.reset();
+                        }
+                        error
+                    }
+                },
+            };
+            let rest = self.backoff.rest();
+            self.phase = Phase::Resting(Box::pin(sleep(rest)));
+            return Poll::Ready(Step::Broken { error, rest });
+        }
+    }
+}
+
+/// A socket that is open.
+struct Open {
+    socket: WebSocket,
+    since: Instant,
+    silence: Pin<Box<Sleep>>,
+    /// Whether the server was asked if it is there, and has said nothing since.
+    asked: bool,
+}
+
+impl Open {
+    fn new(socket: WebSocket) -> Self {
+        Self { socket, since: Instant::now(), silence: Box::pin(sleep(SILENCE)), asked: false }
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Error>> {
+        loop {
+            match Pin::new(&mut self.socket).poll_next(context) {
+                Poll::Ready(Some(message)) => {
+                    self.asked = false;
+                    self.silence.as_mut().reset(Instant::now() + SILENCE);
+                    if let Message::Text(text) = message? {
+                        return Poll::Ready(Ok(text));
+                    }
+                }
+                Poll::Ready(None) => {
+                    return Poll::Ready(Err(self.socket.broken(tungstenite::Error::ConnectionClosed)));
+                }
+                Poll::Pending => {
+                    ready!(self.silence.as_mut().poll(context));
+                    if self.asked {
+                        let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                        return Poll::Ready(Err(self.socket.broken(tungstenite::Error::Io(silent))));
+                    }
+                    self.asked = true;
+                    self.silence.as_mut().reset(Instant::now() + SILENCE);
+                    // Where there is no room for it, what was sent before is not read either.
+                    if Pin::new(&mut self.socket).poll_ready(context)?.is_ready() {
+                        Pin::new(&mut self.socket).start_send(Message::Ping(Default::default()))?;
+                        let _sent_later = Pin::new(&mut self.socket).poll_flush(context)?;
+                    }
+                }
+            }
+        }
+    }
+}
