@@ -150,6 +150,11 @@ impl Answer {
         Self { then: Then::HandOver, ..self }
     }
 
+    /// The body, where a test writes the head itself.
+    pub fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let end = if self.head.is_empty() { "" } else { "\r\n" };
         [self.head.as_bytes(), end.as_bytes(), &self.body].concat()

@@ -5,6 +5,7 @@
 
 pub mod fake_server;
 pub mod real;
+pub mod websocket;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -22,6 +22,9 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// How long a socket has to live for its end to be a misfortune, and not a habit.
 const HEALTHY: Duration = Duration::from_secs(1);
 
+/// How long a refusal counts: who may see events does not change often.
+const REFUSED: Duration = Duration::from_secs(60);
+
 /// What a feed tells.
 pub(crate) enum Step {
     /// The socket is open, for the first time or again.
@@ -95,7 +98,7 @@ impl Feed {
                     }
                 },
             };
-            let rest = self.backoff.rest();
+            let rest = if error.is_forbidden() { REFUSED } else { self.backoff.rest() };
             self.phase = Phase::Resting(Box::pin(sleep(rest)));
             return Poll::Ready(Step::Broken { error, rest });
         }

@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::state::State;
 use super::tracked::Tracked;
@@ -139,9 +141,10 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use std::sync::Weak;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use serde_json::json;
+    use tokio::time::Instant;
 
     use super::{KEPT, Ledger, QUIET, SEARCH, State, UNSEEN};
 

@@ -7,10 +7,11 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lxd_types::wire::{self, Incoming, Read, Refused};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 use super::asking;
 use super::ledger::Ledger;
