@@ -220,6 +220,19 @@ impl FakeServer {
         })
     }
 
+    /// The same for a server of background operations, whose clients ask which process it is
+    /// (`GET /1.0`): that is answered beside the others.
+    pub fn operating(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let answers: Mutex<VecDeque<_>> = Mutex::new(answers.into_iter().collect());
+        Self::with(move |request| {
+            if request.line() == "GET /1.0" {
+                return Answer::sync(r#"{"environment":{"server_pid":7}}"#);
+            }
+            let next = answers.lock().expect("a script that does not panic").pop_front();
+            next.unwrap_or_else(|| Answer::error(599, &format!("unexpected: {}", request.line())))
+        })
+    }
+
     /// Starts a server that answers what the script says.
     pub fn with(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);

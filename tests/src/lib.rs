@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod daemon;
 pub mod fake_server;
+pub mod proxy;
 pub mod real;
 pub mod websocket;
 

@@ -1,39 +1,19 @@
 //! Images on a real LXD, each test with images of its own.
 
 use jiff::Timestamp;
+use lxd_client::Error;
 use lxd_client::types::{
     ImageAliasesEntryPut, ImageAliasesPost, ImagePatch, ImagePut, ImagesPost, ImagesPostSource,
-    InstanceSource, InstanceType, InstancesPost, ProfilePut, ProfilesPost, ProjectsPost, SourceType,
+    InstanceSource, InstanceType, InstancesPost, ProfilesPost, SourceType,
 };
-use lxd_client::{Client, Error};
-use lxd_tests::real::{Place, client, map, names, root_disk, texts, with_project};
-
-/// A project that has images of its own.
-async fn project_with_images(place: &Place) -> Result<Client, Error> {
-    let name = place.named("images");
-    place.lxd.create_project(ProjectsPost { name: name.clone(), ..Default::default() }).await?;
-    let lxd = client(&name);
-    lxd.update_profile("default", ProfilePut { devices: root_disk(), ..Default::default() }).await?;
-    Ok(lxd)
-}
-
-/// A small image that no other test has, as the server keeps the file of an image only once.
-async fn image_of_its_own(place: &Place) -> Result<Vec<u8>, Error> {
-    let alias = place.lxd.image_alias("busybox").await?;
-    let mut image: Vec<u8> = place.lxd.image_export(&alias.target).await?.bytes().await?.into();
-    // An empty part at the end changes nothing in the archive; its time makes it another file.
-    image.extend([0x1f, 0x8b, 8, 0]);
-    image.extend(&place.address(1).octets());
-    image.extend([0, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    Ok(image)
-}
+use lxd_tests::real::{map, names, texts, with_project};
 
 #[tokio::test]
 async fn an_image_is_uploaded_used_and_exported() {
     with_project(|place| async move {
-        let lxd = project_with_images(&place).await?;
+        let lxd = place.project_with_images().await?;
         assert!(lxd.images().await?.is_empty());
-        let bytes = image_of_its_own(&place).await?;
+        let bytes = place.image_of_its_own().await?;
         let uploaded = lxd
             .upload_image(bytes.clone())
             .filename("own image.tar.gz")
@@ -90,8 +70,8 @@ async fn an_image_is_uploaded_used_and_exported() {
 #[tokio::test]
 async fn an_upload_is_checked() {
     with_project(|place| async move {
-        let lxd = project_with_images(&place).await?;
-        let bytes = image_of_its_own(&place).await?;
+        let lxd = place.project_with_images().await?;
+        let bytes = place.image_of_its_own().await?;
         let failed = lxd.upload_image(bytes).fingerprint(&"0".repeat(64)).await.unwrap_err();
         assert!(failed.to_string().contains("ingerprint"), "{failed}");
         let failed = lxd.upload_image("no image").await.unwrap_err();
@@ -105,9 +85,9 @@ async fn an_upload_is_checked() {
 #[tokio::test]
 async fn an_image_is_changed() {
     with_project(|place| async move {
-        let lxd = project_with_images(&place).await?;
+        let lxd = place.project_with_images().await?;
         lxd.create_profile(ProfilesPost { name: "p".to_owned(), ..Default::default() }).await?;
-        let fingerprint = lxd.upload_image(image_of_its_own(&place).await?).await?.fingerprint;
+        let fingerprint = lxd.upload_image(place.image_of_its_own().await?).await?.fingerprint;
         let read = lxd.image(&fingerprint).response().await?;
         let etag = read.etag().expect("an ETag").to_owned();
         assert_eq!(read.value.profiles, ["default"]);
@@ -147,8 +127,8 @@ async fn an_image_is_changed() {
 #[tokio::test]
 async fn an_alias_lives() {
     with_project(|place| async move {
-        let lxd = project_with_images(&place).await?;
-        let target = lxd.upload_image(image_of_its_own(&place).await?).await?.fingerprint;
+        let lxd = place.project_with_images().await?;
+        let target = lxd.upload_image(place.image_of_its_own().await?).await?.fingerprint;
         let post = ImageAliasesPost {
             name: "own/é?".to_owned(),
             description: "first".to_owned(),
@@ -182,8 +162,8 @@ async fn an_alias_lives() {
 #[tokio::test]
 async fn a_secret_is_given_out_and_taken_back() {
     with_project(|place| async move {
-        let lxd = project_with_images(&place).await?;
-        let bytes = image_of_its_own(&place).await?;
+        let lxd = place.project_with_images().await?;
+        let bytes = place.image_of_its_own().await?;
         let fingerprint = lxd.upload_image(bytes.clone()).await?.fingerprint;
         // The operation behind it stays until the secret is used: the call does not wait for that.
         let secret = lxd.initiate_image_upload(&fingerprint).await?.secret;
@@ -206,8 +186,8 @@ async fn a_secret_is_given_out_and_taken_back() {
 #[tokio::test]
 async fn an_instance_is_published() {
     with_project(|place| async move {
-        let lxd = project_with_images(&place).await?;
-        let fingerprint = lxd.upload_image(image_of_its_own(&place).await?).await?.fingerprint;
+        let lxd = place.project_with_images().await?;
+        let fingerprint = lxd.upload_image(place.image_of_its_own().await?).await?.fingerprint;
         let source = InstanceSource { r#type: SourceType::Image, fingerprint, ..Default::default() };
         let post = InstancesPost { name: "one".to_owned(), source: Some(source), ..Default::default() };
         lxd.create_instance(post).await?;

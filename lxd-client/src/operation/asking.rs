@@ -45,6 +45,9 @@ pub(super) const LOOKING: usize = 8;
 
 /// Asks for an operation until it has ended, where nobody does so yet.
 pub(super) fn start(client: &Client, tracked: &Arc<Tracked>) {
+    if tracked.secret.is_none() {
+        client.watching().restarts.look_first(client);
+    }
     tracked.ask(|| {
         let asking = Asking {
             client: client.clone(),
@@ -132,7 +135,10 @@ impl Asking {
                     if tracked.hear(state) {
                         return;
                     }
-                    trouble = None;
+                    if trouble.take().is_some() {
+                        // It may be another process by now, of which nothing has vanished yet.
+                        self.client.watching().restarts.look(&self.client).await;
+                    }
                     if begun.elapsed() >= time / 2 {
                         backoff.reset();
                         Duration::ZERO

@@ -1,6 +1,7 @@
 //! Whether the server was started again: an operation that it does not know may have ended and been
 //! forgotten, or have vanished with the process that ran it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Restarts {
     known: Mutex<Known>,
+    /// Whether it was looked at, or is about to be.
+    looked: AtomicBool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -40,9 +43,19 @@ impl Restarts {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).restarts
     }
 
+    /// Looks in the background which process the server is, the first time: there has to be one to
+    /// compare another with.
+    pub(super) fn look_first(&self, client: &Client) {
+        if !self.looked.swap(true, Ordering::Relaxed) {
+            let client = client.clone();
+            tokio::spawn(async move { client.watching().restarts.look(&client).await });
+        }
+    }
+
     /// Looks which process the server is. That it does not tell (it tells only those whom it trusts)
     /// leaves what is known as it is.
     pub(super) async fn look(&self, client: &Client) {
+        self.looked.store(true, Ordering::Relaxed);
         let request = Request::new(Sent::Nothing, client, &SERVER, &[]);
         let mut server = Server::default();
         let Ok(Ok(exchange)) = tokio::time::timeout(LIMIT, request.exchange()).await else { return };

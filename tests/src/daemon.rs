@@ -1,0 +1,128 @@
+//! A real LXD that belongs to one test, which may kill it and start it again. LXD has to be installed:
+//! `tests/with-lxd` sees to that.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use lxd_client::types::StoragePoolsPost;
+use lxd_client::{Client, ClientBuilder};
+
+/// A daemon in a folder of its own, with a storage pool `default`.
+///
+/// It must be ended by [`remove`](Self::remove).
+#[derive(Debug)]
+pub struct Daemon {
+    folder: PathBuf,
+    process: Child,
+}
+
+impl Daemon {
+    /// Starts a daemon.
+    ///
+    /// # Panics
+    ///
+    /// Where LXD is not installed, or does not start.
+    pub async fn start() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Short: the path of a socket has 107 bytes at most.
+        let folder = PathBuf::from(format!("/tmp/lxd-own-{}-{number}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a folder for the daemon");
+        let process = start(&folder);
+        let mut daemon = Self { folder, process };
+        daemon.until_it_answers().await;
+        let pool = StoragePoolsPost { name: "default".into(), driver: "dir".into(), ..Default::default() };
+        daemon.builder().build().expect("a client").create_storage_pool(pool).await.expect("a pool");
+        daemon
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> String {
+        self.folder.join("unix.socket").display().to_string()
+    }
+
+    /// A builder of clients of it.
+    pub fn builder(&self) -> ClientBuilder {
+        Client::builder().endpoint(format!("unix://{}", self.socket()))
+    }
+
+    /// Kills it, as a crash would.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be killed.
+    pub async fn kill(&mut self) {
+        let server = self.builder().build().expect("a client").server().await.expect("a living server");
+        let pid = server.environment.unwrap_or_default().server_pid.to_string();
+        let killed = as_root("kill").args(["-KILL", &pid]).status().expect("the command `kill`");
+        assert!(killed.success(), "{killed}");
+        self.process.wait().expect("the end of the daemon");
+    }
+
+    /// Starts it again, after [`kill`](Self::kill).
+    ///
+    /// # Panics
+    ///
+    /// Where it does not start.
+    pub async fn start_again(&mut self) {
+        self.process = start(&self.folder);
+        self.until_it_answers().await;
+    }
+
+    async fn until_it_answers(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let lxd = self.builder().timeout(Duration::from_secs(10)).build().expect("a client");
+        while let Err(error) = lxd.server().await {
+            let ended = self.process.try_wait().expect("the state of the daemon");
+            assert!(ended.is_none() && Instant::now() < deadline, "{error}; the daemon ended: {ended:?}");
+            tokio::task::yield_now().await;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Stops it and removes all that it made.
+    ///
+    /// # Panics
+    ///
+    /// Where that fails.
+    pub fn remove(mut self) {
+        let pid = self.process.id().to_string();
+        let stopped = as_root("kill").args(["-TERM", &pid]).status().expect("the command `kill`");
+        assert!(stopped.success(), "{stopped}");
+        self.process.wait().expect("the end of the daemon");
+        for mount in ["shmounts", "devlxd"] {
+            // Where it is not mounted, that is what is wanted.
+            let _ =
+                as_root("umount").args(["-l"]).arg(self.folder.join(mount)).stderr(Stdio::null()).status();
+        }
+        let removed = as_root("rm").args(["-rf", "--one-file-system"]).arg(&self.folder).status();
+        assert!(removed.expect("the command `rm`").success());
+    }
+}
+
+fn start(folder: &Path) -> Child {
+    let log = std::fs::File::create(folder.join("daemon.log")).expect("a log");
+    let group = Command::new("id").arg("-gn").output().expect("the command `id`").stdout;
+    as_root("env")
+        .arg(format!("LXD_DIR={}", folder.display()))
+        .arg(format!("LXD_SOCKET={}", folder.join("unix.socket").display()))
+        .args(["lxd", "--group", String::from_utf8_lossy(&group).trim()])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("the log"))
+        .stderr(log)
+        .spawn()
+        .expect("LXD; run the tests with `tests/with-lxd`")
+}
+
+fn as_root(program: &str) -> Command {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if is_root {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", program]);
+    sudo
+}
