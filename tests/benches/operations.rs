@@ -1,0 +1,191 @@
+//! What it costs to follow background operations: time from the server's word to the task that waits,
+//! requests, processor time and memory. Run with
+//!
+//! ```text
+//! tests/with-lxd cargo bench -p lxd-tests --bench operations
+//! ```
+//!
+//! or with ` -- NAME` behind it for one of `latency`, `requests`, `memory` and `pairs`.
+
+mod replay;
+
+use std::time::{Duration, Instant};
+
+use lxd_client::types::InstancesPost;
+use lxd_client::{Client, Error};
+use lxd_tests::real::{Place, with_project};
+use replay::{Replay, now, runtime};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+#[global_allocator]
+static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
+
+fn main() {
+    replay::serve_if_told();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
+    let all: [(&str, fn()); 4] =
+        [("latency", latency), ("requests", requests), ("memory", memory), ("pairs", pairs)];
+    for (name, measure) in all {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            measure();
+        }
+    }
+}
+
+fn client(replay: &Replay) -> Client {
+    Client::builder().endpoint(replay.endpoint()).build().expect("a client")
+}
+
+/// Prints the spread of some measurements.
+fn show(what: &str, mut measured: Vec<f64>, unit: &str) -> f64 {
+    measured.sort_by(f64::total_cmp);
+    let at = |part: f64| measured[((measured.len() - 1) as f64 * part) as usize];
+    println!(
+        "{what:<64} median {:>9.3} {unit}   10 % {:>9.3}   90 % {:>9.3}   of {}",
+        at(0.5),
+        at(0.1),
+        at(0.9),
+        measured.len()
+    );
+    at(0.5)
+}
+
+/// From the moment before the server writes the event of the end until the task that waits goes on.
+/// The floor is a task that reads the same bytes from a socket and does nothing with them.
+fn latency() {
+    let replay = Replay::start(Some(Duration::from_micros(500)));
+    let (mut awaited, mut floor) = (Vec::new(), Vec::new());
+    runtime().block_on(async {
+        let lxd = client(&replay);
+        let mut socket = tokio::net::UnixStream::connect(replay.socket()).await.expect("a server");
+        let request = "GET /1.0/events HTTP/1.1\r\nhost: x\r\nsec-websocket-key: x\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.expect("a server");
+        let mut bytes = vec![0; 4096];
+        let head = socket.read(&mut bytes).await.expect("the head");
+        assert!(bytes[..head].ends_with(b"\r\n\r\n"));
+        let raw = tokio::spawn(async move {
+            let mut floor = Vec::new();
+            while floor.len() < 2000 {
+                let read = socket.read(&mut bytes).await.expect("an event");
+                let now = now();
+                let text = String::from_utf8_lossy(&bytes[..read]);
+                let sent = text.split(r#""sent":""#).nth(1).and_then(|rest| rest.split('"').next());
+                floor.push(micros(now, sent.expect("a time")));
+            }
+            floor
+        });
+        for _ in 0..2000 {
+            let operation = lxd.create_instance(InstancesPost::default()).start().await.expect("a call");
+            operation.wait().await.expect("a success");
+            let now = now();
+            awaited.push(micros(now, operation.metadata()["sent"].as_str().expect("a time")));
+        }
+        floor = raw.await.expect("no panic");
+    });
+    let floor = show("latency, floor (a task that reads the socket)", floor, "µs");
+    let awaited = show("latency, from the server's event to the task that waits", awaited, "µs");
+    println!("{:<64} {:.2}", "ratio to the floor", awaited / floor);
+}
+
+fn micros(now: u128, sent: &str) -> f64 {
+    let sent: u128 = sent.parse().expect("a number");
+    now.saturating_sub(sent) as f64 / 1000.0
+}
+
+/// How many requests a thousand operations take, beside the two that open the socket.
+fn requests() {
+    let replay = Replay::start(Some(Duration::ZERO));
+    runtime().block_on(async {
+        let lxd = client(&replay);
+        for _ in 0..1000 {
+            lxd.create_instance(InstancesPost::default()).await.expect("a success");
+        }
+        let requests = replay.requests().await;
+        let once = 2;
+        println!("{:<64} {}", "requests per awaited operation, of 1000", (requests - once) as f64 / 1000.0);
+    });
+}
+
+/// Memory of ten thousand operations that are pending, on the client's side.
+fn memory() {
+    const COUNT: usize = 10_000;
+    for awaited in [false, true] {
+        let replay = Replay::start(None);
+        runtime().block_on(async {
+            let lxd = client(&replay);
+            // What a first call sets up stays.
+            drop(lxd.create_instance(InstancesPost::default()).start().await.expect("a call"));
+            let before = Region::new(MEMORY);
+            let (mut handles, mut tasks) = (Vec::with_capacity(COUNT), Vec::with_capacity(COUNT));
+            for _ in 0..COUNT {
+                if awaited {
+                    let call = lxd.create_instance(InstancesPost::default());
+                    tasks.push(tokio::spawn(call.into_future()));
+                } else {
+                    handles
+                        .push(lxd.create_instance(InstancesPost::default()).start().await.expect("a call"));
+                }
+            }
+            while awaited && replay.requests().await < COUNT as u64 + 3 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let stats = before.change();
+            let held = stats.bytes_allocated as f64 - stats.bytes_deallocated as f64;
+            let held = held - (COUNT * size_of::<usize>()) as f64;
+            let what = if awaited { "a task that awaits the call" } else { "a handle" };
+            println!(
+                "{:<64} {:.0} bytes",
+                format!("memory per pending operation, {COUNT} pending, {what}"),
+                held / COUNT as f64
+            );
+            let begun = Instant::now();
+            replay.end_all().await;
+            for handle in &handles {
+                handle.wait().await.expect("a success");
+            }
+            for task in tasks {
+                task.await.expect("no panic").expect("a success");
+            }
+            println!(
+                "{:<64} {:.1} ms",
+                format!("{COUNT} ends at once, until all know, {what}"),
+                begun.elapsed().as_secs_f64() * 1000.0
+            );
+        });
+    }
+}
+
+/// Pairs of creation and deletion on a real LXD: processor time of this process, and time in all.
+fn pairs() {
+    const PAIRS: usize = 50;
+    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    runtime().block_on(with_project(move |place| async move {
+        let lxd = &place.lxd;
+        pair(lxd).await?;
+        for _ in 0..8 {
+            let (begun, used) = (Instant::now(), processor_time());
+            for _ in 0..PAIRS {
+                pair(lxd).await?;
+            }
+            cpu.push((processor_time() - used).as_secs_f64() * 1000.0 / PAIRS as f64);
+            wall.push(begun.elapsed().as_secs_f64() * 1000.0 / PAIRS as f64);
+        }
+        show("CPU of a create-and-delete pair on a real LXD", cpu, "ms");
+        show("time of a create-and-delete pair on a real LXD, in all", wall, "ms");
+        Ok::<_, Error>(())
+    }));
+}
+
+async fn pair(lxd: &Client) -> Result<(), Error> {
+    lxd.create_instance(Place::empty_instance("one")).await?;
+    lxd.delete_instance("one").await
+}
+
+/// The processor time that this process has used; all is done by one thread.
+fn processor_time() -> Duration {
+    let told = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
+    let nanos = told.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.expect("a number"))
+}
