@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::envelope::{self, Outcome};
 use crate::error::Error;
+use crate::transport::Lease;
 
 /// An answer of bytes, which are still on their way.
 ///
@@ -36,11 +37,13 @@ pub struct RawAnswer {
     call: String,
     headers: HeaderMap,
     body: Incoming,
+    /// The connection, until all bytes have come.
+    lease: Option<Lease>,
 }
 
 impl RawAnswer {
-    pub(crate) fn new(call: String, headers: HeaderMap, body: Incoming) -> Self {
-        Self { call, headers, body }
+    pub(crate) fn new(call: String, headers: HeaderMap, body: Incoming, lease: Lease) -> Self {
+        Self { call, headers, body, lease: Some(lease) }
     }
 
     /// The headers of the answer.
@@ -59,7 +62,11 @@ impl RawAnswer {
     ///
     /// [`Error::Transport`] where the connection breaks before the end.
     pub async fn bytes(self) -> Result<Bytes, Error> {
-        collected(&self.call, self.body).await
+        let bytes = collected(&self.call, self.body).await?;
+        if let Some(lease) = self.lease {
+            lease.give_back();
+        }
+        Ok(bytes)
     }
 
     /// Waits for all bytes, as text.
@@ -110,7 +117,12 @@ impl Stream for RawAnswer {
         loop {
             match http_body::Body::poll_frame(Pin::new(&mut self.body), context) {
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    if let Some(lease) = self.lease.take() {
+                        lease.give_back();
+                    }
+                    return Poll::Ready(None);
+                }
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(Some(Err(broken_off(&self.call, error))));
                 }

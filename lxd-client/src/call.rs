@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, IF_MATCH, UPGRADE, USER_AGENT,
+    CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, UPGRADE, USER_AGENT,
 };
 use hyper::body::Incoming;
 use lxd_types::wire::{self, Read};
@@ -27,6 +27,7 @@ use crate::events::Events;
 use crate::operation::watcher::{self, Announced};
 use crate::operation::{Operation, State};
 use crate::target;
+use crate::transport::Lease;
 
 /// An operation of the API, as the generator writes it down.
 #[derive(Debug)]
@@ -284,8 +285,9 @@ impl sealed::Sealed for RawAnswer {
     fn receive(request: Request) -> sealed::Receiving<Self> {
         Box::pin(async move {
             let call = request.name();
-            let (head, body) = request.send_checked(&call).await?.into_parts();
-            let value = RawAnswer::new(call, head.headers.clone(), body);
+            let (response, lease) = request.send_checked(&call).await?;
+            let (head, body) = response.into_parts();
+            let value = RawAnswer::new(call, head.headers.clone(), body, lease);
             Ok(Response { value, headers: head.headers, status: head.status.as_u16() })
         })
     }
@@ -384,7 +386,7 @@ impl Request {
     }
 
     /// Sends the request, which errors name `call`; the body of the answer is still to come.
-    async fn send(mut self, call: &str) -> Result<http::Response<Incoming>, Error> {
+    async fn send(mut self, call: &str) -> Result<(http::Response<Incoming>, Lease), Error> {
         if let Some(message) = self.fault.take() {
             return Err(Error::Argument { call: call.to_owned(), message });
         }
@@ -404,14 +406,9 @@ impl Request {
     }
 
     fn http(&mut self, target: String) -> Result<http::Request<Body>, BoxError> {
-        let uri = self.client.transport().uri(target)?;
         let mut request = http::Request::new(std::mem::take(&mut self.body));
         *request.method_mut() = self.endpoint.method.parse()?;
-        if self.client.transport().is_unix() {
-            // The authority of such a URI is the path of the socket.
-            self.headers.entry(HOST).or_insert(HeaderValue::from_static("lxd"));
-        }
-        *request.uri_mut() = uri;
+        *request.uri_mut() = target.try_into()?;
         let agent = concat!("lxd-client/", env!("CARGO_PKG_VERSION"));
         self.headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(agent));
         *request.headers_mut() = std::mem::take(&mut self.headers);
@@ -459,8 +456,11 @@ impl Request {
         let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
         let project = self.project().map(str::to_owned);
         let (head, body) = within(self.limit(), &call, async {
-            let (head, body) = self.send(&call).await?.into_parts();
-            Ok((head, collected(&call, body).await?))
+            let (response, lease) = self.send(&call).await?;
+            let (head, body) = response.into_parts();
+            let body = collected(&call, body).await?;
+            lease.give_back();
+            Ok((head, body))
         })
         .await?;
         let (status, headers) = (head.status.as_u16(), head.headers);
@@ -468,14 +468,16 @@ impl Request {
     }
 
     /// Sends the request; a refusal is an error, any other body is still to come.
-    async fn send_checked(self, call: &str) -> Result<http::Response<Incoming>, Error> {
+    async fn send_checked(self, call: &str) -> Result<(http::Response<Incoming>, Lease), Error> {
         within(self.limit(), call, async {
-            let response = self.send(call).await?;
+            let (response, lease) = self.send(call).await?;
             let status = response.status().as_u16();
             if is_success(status) {
-                return Ok(response);
+                return Ok((response, lease));
             }
-            Err(refusal(call, status, &collected(call, response.into_body()).await?))
+            let body = collected(call, response.into_body()).await?;
+            lease.give_back();
+            Err(refusal(call, status, &body))
         })
         .await
     }
@@ -484,7 +486,7 @@ impl Request {
     async fn upgrade(mut self, call: String, protocol: &'static str) -> Result<Response<Connection>, Error> {
         self.headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         self.headers.insert(UPGRADE, HeaderValue::from_static(protocol));
-        let mut response = self.send_checked(&call).await?;
+        let (mut response, _lease) = self.send_checked(&call).await?;
         if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::decode(call, format!("the server does not speak {protocol} here")));
         }

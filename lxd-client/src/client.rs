@@ -150,12 +150,12 @@ impl ClientBuilder {
     }
 
     fn transport(&self) -> Result<Transport, Error> {
-        let Some(endpoint) = self.endpoint.as_deref() else { return unix(&socket::find()?) };
+        let Some(endpoint) = self.endpoint.as_deref() else { return Ok(Transport::unix(&socket::find()?)) };
         let shown = without_password(endpoint);
         let (scheme, rest) = endpoint.split_once("://").unwrap_or((endpoint, ""));
         let rest = rest.strip_suffix('/').filter(|rest| scheme != "unix" && !rest.is_empty()).unwrap_or(rest);
         match scheme {
-            "unix" if rest.starts_with('/') => unix(Path::new(rest)),
+            "unix" if rest.starts_with('/') => Ok(Transport::unix(Path::new(rest))),
             "http" => {
                 let authority = authority(&shown, rest)?;
                 if !is_loopback(authority.host()) {
@@ -182,10 +182,6 @@ impl ClientBuilder {
             ))),
         }
     }
-}
-
-fn unix(path: &Path) -> Result<Transport, Error> {
-    Transport::unix(path).map_err(unusable)
 }
 
 fn unusable(error: BoxError) -> Error {

@@ -311,6 +311,11 @@ impl FakeServer {
         request
     }
 
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
     /// Waits until so many requests have come.
     pub async fn until_asked(&self, times: usize) {
         let mut requests = self.shared.requests.subscribe();
@@ -319,7 +324,12 @@ impl FakeServer {
 
     /// Waits until the client has ended all its connections.
     pub async fn until_left(&self) {
-        self.shared.open.subscribe().wait_for(|open| *open == 0).await.expect("a server that runs");
+        self.until_open(0).await;
+    }
+
+    /// Waits until so many connections are open.
+    pub async fn until_open(&self, count: usize) {
+        self.shared.open.subscribe().wait_for(|open| *open == count).await.expect("a server that runs");
     }
 
     /// Waits for the next connection that [`Answer::hand_over`] gives away.

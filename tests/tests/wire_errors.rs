@@ -155,6 +155,35 @@ async fn a_call_that_may_have_arrived_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_connection_that_the_server_closed_is_replaced() {
+    let body = r#"{"type":"sync"}"#;
+    let server = FakeServer::with(move |request| match request.method.as_str() {
+        // Its length being told, the server closes the connection.
+        "GET" => Answer::raw(200, &[("content-length", &body.len().to_string())], body),
+        _ => Answer::background(&operation("task", "Success", 200, "null", "")),
+    });
+    let lxd = server.client();
+    lxd.server().await.unwrap();
+    server.until_left().await;
+    lxd.create_instance(InstancesPost::default()).await.unwrap();
+    assert_eq!(server.lines(), ["GET /1.0", "POST /1.0/instances"]);
+}
+
+#[tokio::test]
+async fn a_read_that_finds_its_connection_closed_is_sent_again() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let server = FakeServer::with(move |_| match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        1 => Answer::close(),
+        _ => Answer::sync("{}"),
+    });
+    let lxd = server.client();
+    lxd.server().await.unwrap();
+    lxd.server().await.unwrap();
+    let connections: Vec<_> = server.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 0, 1]);
+}
+
+#[tokio::test]
 async fn an_answer_that_does_not_come_is_a_timeout() {
     let limit = Duration::from_millis(100);
     let server = FakeServer::with(|request| match request.target.as_str() {

@@ -392,28 +392,57 @@ async fn a_stream_that_fails_fails_the_call() {
 #[tokio::test]
 async fn a_connection_is_used_again() {
     let mut server = silent();
-    let lxd = server.builder().endpoint(server.tcp_endpoint().await).build().unwrap();
-    lxd.server().await.unwrap();
-    lxd.clone().create_instance(InstancesPost::default()).await.unwrap();
-    drop(lxd.instance_files("t1").await.unwrap().bytes().await.unwrap());
-    lxd.instances().await.unwrap();
-    let connections: Vec<_> = server.requests().iter().map(|request| request.connection).collect();
-    assert_eq!(connections, [0, 0, 0, 0]);
-    drop(lxd);
-    server.until_left().await;
+    for endpoint in [server.tcp_endpoint().await, server.endpoint()] {
+        let (known, first) = (server.requests().len(), server.connections());
+        let lxd = server.builder().endpoint(endpoint).build().unwrap();
+        lxd.server().await.unwrap();
+        lxd.clone().create_instance(InstancesPost::default()).await.unwrap();
+        drop(lxd.instance_files("t1").await.unwrap().bytes().await.unwrap());
+        lxd.instances().await.unwrap();
+        let connections: Vec<_> =
+            server.requests()[known..].iter().map(|request| request.connection).collect();
+        assert_eq!(connections, [first; 4]);
+        drop(lxd);
+        server.until_left().await;
+    }
 }
 
 /// LXD serves nobody else on its Unix socket while a connection there is open that has sent nothing.
 #[tokio::test]
-async fn a_unix_socket_is_left_to_others() {
+async fn no_connection_is_opened_ahead() {
     let server = silent();
     let lxd = server.client();
     for _ in 0..20 {
         let (one, other) = tokio::join!(lxd.instances().into_future(), lxd.networks().into_future());
         one.and(other).unwrap();
     }
-    server.until_left().await;
+    let requests = server.requests();
+    let used: std::collections::HashSet<_> = requests.iter().map(|request| request.connection).collect();
+    assert_eq!((requests.len(), used.len(), server.connections()), (40, 2, 2));
     drop(lxd);
+    server.until_left().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_in_the_end() {
+    let server = silent();
+    let lxd = server.client();
+    lxd.server().await.unwrap();
+    server.until_left().await;
+    lxd.server().await.unwrap();
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_is_not_read_is_not_used_again() {
+    let server = FakeServer::with(|request| match request.target.as_str() {
+        "/1.0" => Answer::sync("{}"),
+        _ => Answer::raw(200, &[], vec![0; 10_000_000]),
+    });
+    let lxd = server.client();
+    drop(lxd.instance_files("t1").await.unwrap());
+    lxd.server().await.unwrap();
+    assert_eq!(server.requests()[1].connection, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,133 @@
+//! Connections that wait for their next request. None is opened ahead: LXD serves nobody else on its
+//! Unix socket while a connection there is open that has sent nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{self, SendRequest};
+use tokio::time::Instant;
+
+use super::connect::Stream;
+use crate::body::Body;
+use crate::error::BoxError;
+
+/// How long a connection is kept without being used.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// How many are kept.
+const MOST: usize = 32;
+
+/// How long a connection may take to be done with a request whose answer was read.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// The connections to one server.
+#[derive(Default)]
+pub(super) struct Pool {
+    idle: Mutex<Idle>,
+}
+
+#[derive(Default)]
+struct Idle {
+    /// The one that was used last is at the end.
+    connections: Vec<(SendRequest<Body>, Instant)>,
+    /// Whether a task ends those that have been kept too long.
+    tended: bool,
+}
+
+impl Pool {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that was kept and is open, as far as is known.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Lease> {
+        let mut idle = self.idle();
+        while let Some((sender, _)) = idle.connections.pop() {
+            if sender.is_ready() {
+                return Some(Lease { sender, pool: Arc::clone(self) });
+            }
+        }
+        None
+    }
+
+    /// Starts to speak HTTP on a new connection.
+    pub(super) async fn lease(self: &Arc<Self>, stream: Stream) -> Result<Lease, BoxError> {
+        let (sender, connection) = http1::handshake(stream).await?;
+        // How the connection ends is told to those who use it.
+        tokio::spawn(async move { drop(connection.with_upgrades().await) });
+        Ok(Lease { sender, pool: Arc::clone(self) })
+    }
+
+    fn keep(self: &Arc<Self>, sender: SendRequest<Body>) {
+        let mut idle = self.idle();
+        if idle.connections.len() >= MOST {
+            return;
+        }
+        idle.connections.push((sender, Instant::now()));
+        if !idle.tended {
+            idle.tended = true;
+            tokio::spawn(Tending(Arc::downgrade(self)).run());
+        }
+    }
+}
+
+/// The task that ends connections that have been kept too long.
+struct Tending(Weak<Pool>);
+
+impl Tending {
+    async fn run(self) {
+        while let Some(pool) = self.0.upgrade() {
+            let oldest = {
+                let mut idle = pool.idle();
+                idle.connections.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < KEPT);
+                idle.connections.iter().map(|(_, since)| *since).min()
+            };
+            drop(pool);
+            let Some(oldest) = oldest else { return };
+            tokio::time::sleep_until(oldest + KEPT).await;
+        }
+    }
+}
+
+impl Drop for Tending {
+    /// Also with the runtime, of which the connections end too.
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.idle().tended = false;
+        }
+    }
+}
+
+/// A connection that is in use. Dropping it closes the connection.
+pub(crate) struct Lease {
+    sender: SendRequest<Body>,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
+        self.sender.try_send_request(request).await
+    }
+
+    /// Keeps the connection for the next request, now that the answer has been read.
+    pub(crate) fn give_back(self) {
+        let Self { mut sender, pool } = self;
+        if sender.is_ready() {
+            pool.keep(sender);
+        } else if !sender.is_closed() {
+            // The connection's own task may not have come that far, or a server that answers early
+            // leaves it with a body to send.
+            tokio::spawn(async move {
+                if let Ok(Ok(())) = tokio::time::timeout(SETTLING, sender.ready()).await {
+                    pool.keep(sender);
+                }
+            });
+        }
+    }
+}
