@@ -114,6 +114,8 @@ pub(crate) struct Request {
     body: Body,
     /// The first thing that was wrong with what was given; nothing is sent then.
     fault: Option<String>,
+    /// Whether the headers of the answer are wanted.
+    wants_head: bool,
 }
 
 impl<T, P> Call<T, P> {
@@ -190,7 +192,9 @@ impl<T, P> Call<T, P> {
     where
         T: Answer,
     {
-        T::receive(*self.request).await
+        let mut request = self.request;
+        request.wants_head = true;
+        T::receive(*request).await
     }
 
     /// Runs the call, but does not wait for the background operation that it starts.
@@ -200,8 +204,7 @@ impl<T, P> Call<T, P> {
     /// What awaiting the call returns, without the failures of the operation; and [`Error::Decode`]
     /// where the server did all at once, so that there is no operation.
     pub async fn start(self) -> Result<Operation<T>, Error> {
-        let announced = self.request.announce().await;
-        let exchange = self.request.exchange().await?;
+        let (exchange, announced) = self.request.announced_exchange().await?;
         match exchange.read(&mut ())? {
             Some(state) => Ok(exchange.operation(announced, state)),
             None => Err(Error::decode(exchange.call, "the server did it at once: there is no operation")),
@@ -266,10 +269,10 @@ pub(crate) mod sealed {
 impl<T: Read + Default + Send + 'static> sealed::Sealed for T {
     #[allow(private_interfaces)]
     fn receive(request: Request) -> sealed::Receiving<T> {
+        let begun = request.announced_exchange();
         Box::pin(async move {
             let mut value = T::default();
-            let announced = request.announce().await;
-            let mut exchange = request.exchange().await?;
+            let (mut exchange, announced) = begun.await?;
             if let Some(state) = exchange.read(&mut value)? {
                 let operation: Operation<T> = exchange.operation(announced, state);
                 exchange.shrink();
@@ -330,7 +333,8 @@ impl Request {
         };
         let (client, headers) = (client.clone(), HeaderMap::new());
         let (query, body) = (Vec::new(), Body::default());
-        let mut request = Box::new(Self { client, endpoint, path, query, headers, body, fault });
+        let wants_head = false;
+        let mut request = Box::new(Self { client, endpoint, path, query, headers, body, fault, wants_head });
         request.send_this(sent);
         request
     }
@@ -438,6 +442,17 @@ impl Request {
         }
     }
 
+    /// Sends the request and takes the whole answer, and the events of the operation that it may start.
+    ///
+    /// The future is in a box of its own, which is gone when the answer is here: an operation may be
+    /// waited for long after that.
+    fn announced_exchange(self) -> Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>> {
+        Box::pin(async move {
+            let announced = self.announce().await;
+            Ok((self.exchange().await?, announced))
+        })
+    }
+
     /// The same request once more, where it has no body.
     pub(crate) fn repeated(&self) -> Self {
         Self {
@@ -448,6 +463,7 @@ impl Request {
             headers: self.headers.clone(),
             body: Body::default(),
             fault: self.fault.clone(),
+            wants_head: self.wants_head,
         }
     }
 
@@ -455,6 +471,7 @@ impl Request {
     pub(crate) async fn exchange(self) -> Result<Exchange, Error> {
         let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
         let project = self.project().map(str::to_owned);
+        let wants_head = self.wants_head;
         let (head, body) = within(self.limit(), &call, async {
             let (response, lease) = self.send(&call).await?;
             let (head, body) = response.into_parts();
@@ -463,7 +480,8 @@ impl Request {
             Ok((head, body))
         })
         .await?;
-        let (status, headers) = (head.status.as_u16(), head.headers);
+        let status = head.status.as_u16();
+        let headers = if wants_head { head.headers } else { HeaderMap::new() };
         Ok(Exchange { call, endpoint, status, headers, body, client, project })
     }
 
@@ -515,6 +533,9 @@ impl Request {
         Ok(Response { value: WebSocket::new(call, value), headers, status })
     }
 }
+
+/// An answer, and what was seen to for the operation that it may be.
+type Begun = (Exchange, Option<Announced>);
 
 /// A call and its whole answer.
 pub(crate) struct Exchange {
@@ -583,14 +604,17 @@ impl Exchange {
 }
 
 /// What comes within a time; that it does not is an error.
-async fn within<T>(
+fn within<'a, T>(
     limit: Duration,
-    call: &str,
-    coming: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(limit, coming).await {
-        Ok(came) => came,
-        Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit }),
+    call: &'a str,
+    coming: impl Future<Output = Result<T, Error>> + Send + 'a,
+) -> impl Future<Output = Result<T, Error>> + Send + 'a {
+    let coming = tokio::time::timeout(limit, Box::pin(coming));
+    async move {
+        match coming.await {
+            Ok(came) => came,
+            Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit }),
+        }
     }
 }
 
