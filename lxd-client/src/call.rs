@@ -16,6 +16,7 @@ use http::header::{
 };
 use hyper::body::Incoming;
 use lxd_types::wire::{self, Read};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use crate::answer::{Connection, RawAnswer, WebSocket, collected};
@@ -308,7 +309,7 @@ impl sealed::Sealed for Connection {
 impl sealed::Sealed for WebSocket {
     #[allow(private_interfaces)]
     fn receive(request: Request) -> sealed::Receiving<Self> {
-        Box::pin(request.websocket())
+        Box::pin(request.websocket(WebSocketConfig::default()))
     }
 }
 
@@ -517,7 +518,7 @@ impl Request {
     }
 
     /// Sends the request and makes a websocket of its connection.
-    pub(crate) async fn websocket(mut self) -> Result<Response<WebSocket>, Error> {
+    pub(crate) async fn websocket(mut self, config: WebSocketConfig) -> Result<Response<WebSocket>, Error> {
         let key = tungstenite::handshake::client::generate_key();
         self.header(HeaderName::from_static("sec-websocket-version"), &"13");
         self.header(HeaderName::from_static("sec-websocket-key"), &key);
@@ -529,7 +530,7 @@ impl Request {
             return Err(Error::decode(call, "the server's handshake is not that of a websocket"));
         }
         let role = tungstenite::protocol::Role::Client;
-        let value = WebSocketStream::from_raw_socket(value, role, None).await;
+        let value = WebSocketStream::from_raw_socket(value, role, Some(config)).await;
         Ok(Response { value: WebSocket::new(call, value), headers, status })
     }
 }

@@ -13,10 +13,11 @@ use std::time::{Duration, Instant};
 
 use lxd_client::types::InstancesPost;
 use lxd_client::{Client, Error};
-use lxd_tests::real::{Place, with_project};
+use lxd_tests::real::{Place, socket, with_project};
 use replay::{Replay, now, runtime};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 #[global_allocator]
 static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
@@ -58,7 +59,7 @@ fn latency() {
     let (mut awaited, mut floor) = (Vec::new(), Vec::new());
     runtime().block_on(async {
         let lxd = client(&replay);
-        let mut socket = tokio::net::UnixStream::connect(replay.socket()).await.expect("a server");
+        let mut socket = UnixStream::connect(replay.socket()).await.expect("a server");
         let request = "GET /1.0/events HTTP/1.1\r\nhost: x\r\nsec-websocket-key: x\r\n\r\n";
         socket.write_all(request.as_bytes()).await.expect("a server");
         let mut bytes = vec![0; 4096];
@@ -98,9 +99,13 @@ fn requests() {
     let replay = Replay::start(Some(Duration::ZERO));
     runtime().block_on(async {
         let lxd = client(&replay);
-        for _ in 0..1000 {
+        lxd.create_instance(InstancesPost::default()).await.expect("a success");
+        let used = processor_time();
+        for _ in 1..1000 {
             lxd.create_instance(InstancesPost::default()).await.expect("a success");
         }
+        let used = (processor_time() - used).as_secs_f64() * 1e6 / 999.0;
+        println!("{:<64} {used:.1} µs", "CPU per awaited operation, one after the other, with one event");
         let requests = replay.requests().await;
         let once = 2;
         println!("{:<64} {}", "requests per awaited operation, of 1000", (requests - once) as f64 / 1000.0);
@@ -157,22 +162,35 @@ fn memory() {
     }
 }
 
-/// Pairs of creation and deletion on a real LXD: processor time of this process, and time in all.
+/// Pairs of creation and deletion on a real LXD: processor time of this process, and time in all. The
+/// floor does the same with two sockets and no more than a search for the bytes of the end.
 fn pairs() {
     const PAIRS: usize = 50;
-    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    let [mut cpu, mut floor, mut ratio, mut wall] = [const { Vec::new() }; 4];
     runtime().block_on(with_project(move |place| async move {
         let lxd = &place.lxd;
+        let mut raw = Raw::connect(&place.name).await;
         pair(lxd).await?;
         for _ in 0..8 {
             let (begun, used) = (Instant::now(), processor_time());
             for _ in 0..PAIRS {
                 pair(lxd).await?;
             }
-            cpu.push((processor_time() - used).as_secs_f64() * 1000.0 / PAIRS as f64);
+            let client = (processor_time() - used).as_secs_f64() * 1000.0 / PAIRS as f64;
             wall.push(begun.elapsed().as_secs_f64() * 1000.0 / PAIRS as f64);
+            raw.say_that_it_listens().await;
+            let used = processor_time();
+            for _ in 0..PAIRS {
+                raw.pair().await;
+            }
+            let least = (processor_time() - used).as_secs_f64() * 1000.0 / PAIRS as f64;
+            cpu.push(client);
+            floor.push(least);
+            ratio.push(client / least);
         }
+        show("CPU of a create-and-delete pair on a real LXD, floor", floor, "ms");
         show("CPU of a create-and-delete pair on a real LXD", cpu, "ms");
+        show("ratio to the floor", ratio, "  ");
         show("time of a create-and-delete pair on a real LXD, in all", wall, "ms");
         Ok::<_, Error>(())
     }));
@@ -181,6 +199,68 @@ fn pairs() {
 async fn pair(lxd: &Client) -> Result<(), Error> {
     lxd.create_instance(Place::empty_instance("one")).await?;
     lxd.delete_instance("one").await
+}
+
+/// The least that could do it.
+struct Raw {
+    project: String,
+    calls: UnixStream,
+    events: UnixStream,
+    bytes: Vec<u8>,
+}
+
+impl Raw {
+    async fn connect(project: &str) -> Self {
+        let connect = || async { UnixStream::connect(socket()).await.expect("a server") };
+        let mut events = connect().await;
+        let request = format!(
+            "GET /1.0/events?type=operation&project={project} HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        events.write_all(request.as_bytes()).await.expect("a server");
+        let mut bytes = vec![0; 16 * 1024];
+        let read = events.read(&mut bytes).await.expect("the handshake");
+        assert!(bytes[..read].starts_with(b"HTTP/1.1 101"));
+        // LXD serves nobody else while a connection is open that has sent nothing.
+        let mut calls = connect().await;
+        calls.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("a server");
+        let read = calls.read(&mut bytes).await.expect("an answer");
+        assert!(bytes[..read].starts_with(b"HTTP/1.1 200"));
+        Self { project: project.to_owned(), calls, events, bytes }
+    }
+
+    /// Answers the questions of the server whether it listens, which is closed otherwise.
+    async fn say_that_it_listens(&mut self) {
+        self.events.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await.expect("a server");
+    }
+
+    async fn pair(&mut self) {
+        let body = r#"{"name":"one","source":{"type":"none"}}"#;
+        self.call("POST /1.0/instances", body).await;
+        self.call("DELETE /1.0/instances/one", "").await;
+    }
+
+    async fn call(&mut self, line: &str, body: &str) {
+        let (project, length) = (&self.project, body.len());
+        let request =
+            format!("{line}?project={project} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}");
+        self.calls.write_all(request.as_bytes()).await.expect("a server");
+        let read = self.calls.read(&mut self.bytes).await.expect("an answer");
+        let answer = String::from_utf8_lossy(&self.bytes[..read]);
+        let id = answer.split(r#""id":""#).nth(1).and_then(|rest| rest.get(..36)).expect("an operation");
+        let id = id.to_owned();
+        let mut seen = String::new();
+        loop {
+            let read = self.events.read(&mut self.bytes).await.expect("an event");
+            assert!(read > 0, "the server has closed the socket");
+            seen.push_str(&String::from_utf8_lossy(&self.bytes[..read]));
+            let mut events = seen.split(r#"{"type":"operation""#);
+            if events.any(|event| event.contains(&id) && event.contains(r#""status_code":200"#)) {
+                return;
+            }
+        }
+    }
 }
 
 /// The processor time that this process has used; all is done by one thread.

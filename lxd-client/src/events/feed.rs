@@ -15,9 +15,10 @@ use crate::answer::WebSocket;
 use crate::backoff::Backoff;
 use crate::error::Error;
 
-/// How long the server may be silent before it is asked whether it is there, and then again before the
-/// socket counts as broken.
-const SILENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether the server is silent: then it is asked whether it is there, and if it
+/// still is by the next look, the socket counts as broken. (To measure the time since each event would
+/// cost more than the event.)
+const LOOK: Duration = Duration::from_secs(15);
 
 /// How long a socket has to live for its end to be a misfortune, and not a habit.
 const HEALTHY: Duration = Duration::from_secs(1);
@@ -109,22 +110,32 @@ impl Feed {
 struct Open {
     socket: WebSocket,
     since: Instant,
-    silence: Pin<Box<Sleep>>,
-    /// Whether the server was asked if it is there, and has said nothing since.
-    asked: bool,
+    /// Looks now and then whether the server is silent.
+    look: Pin<Box<Sleep>>,
+    silence: Silence,
+}
+
+/// How it stands with what the server says.
+#[derive(PartialEq)]
+enum Silence {
+    /// It has said something since the last look.
+    Not,
+    /// It had said nothing.
+    Still,
+    /// It was asked if it is there, and has said nothing since.
+    Asked,
 }
 
 impl Open {
     fn new(socket: WebSocket) -> Self {
-        Self { socket, since: Instant::now(), silence: Box::pin(sleep(SILENCE)), asked: false }
+        Self { socket, since: Instant::now(), look: Box::pin(sleep(LOOK)), silence: Silence::Still }
     }
 
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Utf8Bytes, Error>> {
         loop {
             match Pin::new(&mut self.socket).poll_next(context) {
                 Poll::Ready(Some(message)) => {
-                    self.asked = false;
-                    self.silence.as_mut().reset(Instant::now() + SILENCE);
+                    self.silence = Silence::Not;
                     if let Message::Text(text) = message? {
                         return Poll::Ready(Ok(text));
                     }
@@ -133,17 +144,22 @@ impl Open {
                     return Poll::Ready(Err(self.socket.broken(tungstenite::Error::ConnectionClosed)));
                 }
                 Poll::Pending => {
-                    ready!(self.silence.as_mut().poll(context));
-                    if self.asked {
-                        let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
-                        return Poll::Ready(Err(self.socket.broken(tungstenite::Error::Io(silent))));
-                    }
-                    self.asked = true;
-                    self.silence.as_mut().reset(Instant::now() + SILENCE);
-                    // Where there is no room for it, what was sent before is not read either.
-                    if Pin::new(&mut self.socket).poll_ready(context)?.is_ready() {
-                        Pin::new(&mut self.socket).start_send(Message::Ping(Default::default()))?;
-                        let _sent_later = Pin::new(&mut self.socket).poll_flush(context)?;
+                    ready!(self.look.as_mut().poll(context));
+                    self.look.as_mut().reset(Instant::now() + LOOK);
+                    match self.silence {
+                        Silence::Not => self.silence = Silence::Still,
+                        Silence::Still => {
+                            self.silence = Silence::Asked;
+                            // Where there is no room for it, what was sent before is not read either.
+                            if Pin::new(&mut self.socket).poll_ready(context)?.is_ready() {
+                                Pin::new(&mut self.socket).start_send(Message::Ping(Default::default()))?;
+                                let _sent_later = Pin::new(&mut self.socket).poll_flush(context)?;
+                            }
+                        }
+                        Silence::Asked => {
+                            let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                            return Poll::Ready(Err(self.socket.broken(tungstenite::Error::Io(silent))));
+                        }
                     }
                 }
             }

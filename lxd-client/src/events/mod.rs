@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use lxd_types::wire::{self, Incoming, Read, Refused};
 use lxd_types::{EventLifecycle, EventLogging, Operation};
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use self::feed::{Feed, Step};
 use crate::answer::WebSocket;
@@ -37,7 +38,12 @@ pub(crate) async fn open_socket(
     for (name, value) in query {
         request.query(name, &value);
     }
-    Ok(request.websocket().await?.value)
+    Ok(request.websocket(small()).await?.value)
+}
+
+/// For messages that are small: the buffers are cleared again and again, and held by each client.
+fn small() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0)
 }
 
 /// The events of a server (`GET /1.0/events`), as a stream.
@@ -78,10 +84,10 @@ impl Events {
     pub(crate) async fn open(request: Request) -> Result<Response<Self>, Error> {
         let call = request.name();
         let again = request.repeated();
-        let Response { value, headers, status } = request.websocket().await?;
+        let Response { value, headers, status } = request.websocket(small()).await?;
         let feed = Feed::of(value, move || {
             let request = again.repeated();
-            Box::pin(async move { Ok(request.websocket().await?.value) })
+            Box::pin(async move { Ok(request.websocket(small()).await?.value) })
         });
         Ok(Response { value: Self { call, feed: Some(feed) }, headers, status })
     }
