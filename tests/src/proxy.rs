@@ -9,14 +9,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What becomes of a connection, by the first line of its first request.
+/// What becomes of the answer to a request, by the request's first line.
 #[derive(Debug)]
 pub enum Fate {
     /// It is passed on.
     Pass,
-    /// It is cut after so many bytes from the server.
+    /// The connection is cut after so many bytes of it.
     Cut(usize),
-    /// What the server answers is held back until this is true.
+    /// It is held back until this is true.
     Hold(watch::Receiver<bool>),
 }
 
@@ -70,31 +70,41 @@ impl Drop for Proxy {
 
 async fn pass(mut client: UnixStream, socket: &str, policy: &Policy) -> std::io::Result<()> {
     let mut server = UnixStream::connect(socket).await?;
-    let mut first = vec![0; 64 * 1024];
-    let read = client.read(&mut first).await?;
-    server.write_all(&first[..read]).await?;
-    let line = String::from_utf8_lossy(&first[..read]);
-    match policy(line.lines().next().unwrap_or_default()) {
-        Fate::Pass => {}
-        Fate::Cut(after) => {
-            let (mut from_client, mut to_client) = client.split();
-            let (from_server, mut to_server) = server.split();
-            let mut limited = from_server.take(after.try_into().unwrap_or(u64::MAX));
-            let there = tokio::io::copy(&mut from_client, &mut to_server);
-            let back = tokio::io::copy(&mut limited, &mut to_client);
-            tokio::select! {
-                passed = there => passed?,
-                passed = back => passed?,
-            };
-            return Ok(());
-        }
-        Fate::Hold(mut released) => {
-            // A test that has ended releases nothing.
-            if released.wait_for(|released| *released).await.is_err() {
-                return Ok(());
+    let mut fate = Fate::Pass;
+    let (mut asked, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let asked = &asked[..read?];
+                if asked.is_empty() {
+                    return Ok(());
+                }
+                // The connection is used for one request after the other, each of which comes in one.
+                let line = asked.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                if line.ends_with(b" HTTP/1.1") {
+                    fate = policy(&String::from_utf8_lossy(line));
+                }
+                server.write_all(asked).await?;
+            }
+            read = server.read(&mut answered) => {
+                let mut answered = &answered[..read?];
+                match &mut fate {
+                    Fate::Pass => {}
+                    Fate::Cut(after) => {
+                        answered = &answered[..answered.len().min(*after)];
+                        *after -= answered.len();
+                    }
+                    // A test that has ended releases nothing.
+                    Fate::Hold(released) => match released.wait_for(|released| *released).await {
+                        Ok(_) => {}
+                        Err(_) => return Ok(()),
+                    },
+                }
+                client.write_all(answered).await?;
+                if answered.is_empty() || matches!(fate, Fate::Cut(0)) {
+                    return Ok(());
+                }
             }
         }
     }
-    tokio::io::copy_bidirectional(&mut client, &mut server).await?;
-    Ok(())
 }

@@ -96,13 +96,12 @@ async fn a_socket_that_is_cut_again_and_again_loses_nothing() {
             }
         });
         let lxd = Client::builder().endpoint(proxy.endpoint()).project(&place.name).build()?;
-        for _ in 0..10 {
+        while sockets.load(Ordering::Relaxed) < 10 {
             create_and_delete(&lxd, 8).await?;
         }
         lxd.create_instance(Place::empty_instance("one")).await?;
         let failed = lxd.create_instance(Place::empty_instance("one")).await.unwrap_err();
         assert!(matches!(failed, Error::Operation { .. }), "{failed:?}");
-        assert!(sockets.load(Ordering::Relaxed) > 3, "{sockets:?}");
         Ok(())
     })
     .await;
