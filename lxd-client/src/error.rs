@@ -197,13 +197,20 @@ impl Error {
                 Error::Api { call: call.clone(), status: *status, message: message.clone() }
             }
             Error::Timeout { call, after } => Error::Timeout { call: call.clone(), after: *after },
+            Error::Argument { call, message } => {
+                Error::Argument { call: call.clone(), message: message.clone() }
+            }
             Error::Transport { call, message, .. } => Error::Transport {
                 call: call.clone(),
                 message: message.clone(),
                 source: Box::new(Arc::clone(error)),
             },
-            Error::Tls { call, .. } => Error::Tls { call: call.clone(), source: Box::new(Arc::clone(error)) },
-            other => Error::Decode { call: other.to_string(), source: Box::new(Arc::clone(error)) },
+            Error::Tls { call, .. } => {
+                Error::Tls { call: call.clone(), source: Box::new(Cause(Arc::clone(error))) }
+            }
+            Error::Decode { call, .. } => Error::decode(call.clone(), Cause(Arc::clone(error))),
+            // What asks for an operation fails with none of the others.
+            other => Error::decode(String::from("GET /1.0/operations"), other.to_string()),
         }
     }
 
@@ -226,6 +233,25 @@ impl Error {
             None => doing.to_owned(),
         };
         Error::Transport { call, message, source }
+    }
+}
+
+/// The cause of an error that several share.
+#[derive(Debug)]
+struct Cause(Arc<Error>);
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.source() {
+            Some(source) => fmt::Display::fmt(source, formatter),
+            None => fmt::Display::fmt(&self.0, formatter),
+        }
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()?.source()
     }
 }
 
@@ -291,6 +317,9 @@ fn advice_for_source(source: &(dyn StdError + 'static)) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::Error;
 
     #[test]
@@ -305,6 +334,28 @@ mod tests {
         let error = Error::Api { call: "GET /1.0/x".into(), status: 404, message: "not found".into() };
         assert_eq!(error.to_string(), "GET /1.0/x: not found (status 404)");
         assert!(error.is_not_found() && !error.is_conflict());
+    }
+
+    #[test]
+    fn an_error_that_is_shared_reads_the_same() {
+        let call = || String::from("GET /1.0");
+        let io = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for error in [
+            Error::Api { call: call(), status: 403, message: "no".into() },
+            Error::Timeout { call: call(), after: Duration::from_secs(1) },
+            Error::Argument { call: call(), message: "no".into() },
+            Error::transport(call(), "cannot connect", io),
+            Error::Tls { call: call(), source: "no".into() },
+            Error::decode(call(), "no"),
+        ] {
+            let error = Arc::new(error);
+            let again = Error::again(&error);
+            assert_eq!(again.to_string(), error.to_string());
+            assert_eq!(
+                std::error::Error::source(&again).is_some(),
+                std::error::Error::source(&*error).is_some()
+            );
+        }
     }
 
     #[test]

@@ -42,8 +42,22 @@
 //!
 //! Much of what a server does is a background operation. A call that starts one waits until it has ended,
 //! and gives its result where the server defines one; its failure is the call's error. [`Call::start`] does
-//! not wait, but gives the [`Operation`]: to look how far it is, to cancel it or to wait for it. To drop a
-//! call or an operation does not cancel what the server does.
+//! not wait, but gives the [`Operation`]: to look how far it is, to cancel it or to wait for it, and
+//! [`Client::operation_handle`] gives one of which the UUID is known. To drop a call or an operation does not
+//! cancel what the server does.
+//!
+//! The client learns of an operation's end by the server's events: on one socket for each project in which it
+//! starts operations, opened by the first and closed 10 seconds after the last. An operation takes no request
+//! but the one that starts it. Events that come before the answer to that are kept for it. An operation of
+//! which nothing is heard within a second (it may be of a place whose events do not come here) is asked for;
+//! so are all of them when the server refuses its events, or while the socket is broken. [`Watcher`] has the
+//! other ways, for those who want them.
+//!
+//! What happened while the socket was broken is looked up when it is open again. An operation that the server
+//! does not know then is [`Error::Restarted`] where the server is another process, and [`Error::Unknown`]
+//! where it is not; neither is ever a success.
+//!
+//! [`Client::events`] gives the events themselves, as a stream of [`Event`]s.
 //!
 //! # Errors
 //!

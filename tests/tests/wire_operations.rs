@@ -402,6 +402,14 @@ async fn a_handle_comes_back_from_an_id() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_none_is_an_error() {
+    let server = FakeServer::operating([]);
+    let error = server.client().operation_handle("").wait().await.unwrap_err();
+    assert!(matches!(error, Error::Argument { .. }), "{error:?}");
+    assert_eq!(lines(&server), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_secret_lets_a_stranger_wait_and_is_not_shown() {
     let server = FakeServer::operating([Answer::error(403, "not authorized")]);
     let handle = server.client().operation_handle(UUID).secret("hu&sh");
