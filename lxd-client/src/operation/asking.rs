@@ -126,9 +126,12 @@ impl Asking {
     async fn run(self) {
         let mut backoff = Backoff::default();
         let mut trouble: Option<Instant> = None;
+        // Of a handle that was made of a UUID, nothing is known: that comes first.
+        let mut patience =
+            self.tracked.upgrade().is_some_and(|tracked| tracked.with(|state| state.status_code != 0));
         while let Some(viewed) = self.tracked.upgrade().map(|tracked| tracked.is_viewed()) {
             let begun = Instant::now();
-            let answer = self.ask(viewed).await;
+            let answer = self.ask(viewed, std::mem::replace(&mut patience, true)).await;
             let Some(tracked) = self.tracked.upgrade() else { return };
             let rest = match answer {
                 Ok((state, time)) => {
@@ -163,15 +166,19 @@ impl Asking {
         }
     }
 
-    /// How far the operation is after some time, which is told too.
-    async fn ask(&self, viewed: bool) -> Result<(State, Duration), Error> {
+    /// How far the operation is after some time, which is told too; without patience, at once.
+    async fn ask(&self, viewed: bool, patience: bool) -> Result<(State, Duration), Error> {
         let watching = self.client.watching();
         if let Some(interval) = watching.interval() {
-            return self.glance(watching, interval).await;
+            return self.glance(watching, if patience { interval } else { Duration::ZERO }).await;
         }
         match watching.waiting.try_acquire() {
             Ok(place) => {
-                let time = if viewed { GLANCE_TIME } else { WAIT_TIME };
+                let time = match (patience, viewed) {
+                    (false, _) => Duration::ZERO,
+                    (true, true) => GLANCE_TIME,
+                    (true, false) => WAIT_TIME,
+                };
                 Ok((self.wait(time, place).await?, time))
             }
             // The secret lets a client wait, but not look.
