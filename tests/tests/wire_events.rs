@@ -332,6 +332,25 @@ async fn while_the_socket_is_broken_operations_take_the_long_way() {
     assert!(matches!(operation.wait().await.unwrap_err(), Error::Cancelled { .. }));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_does_not_come_back_is_not_waited_for() {
+    let opened = AtomicUsize::new(0);
+    let mut server = FakeServer::with(move |request| match request.target.as_str() {
+        target if target.starts_with("/1.0/events") && opened.fetch_add(1, Ordering::Relaxed) > 0 => {
+            Answer::never()
+        }
+        target if target.contains("/wait") => Answer::sync(&ended(200)),
+        _ => script(request),
+    });
+    let operation = start(&client(&server)).await;
+    let mut events = server.stream().await;
+    send(&mut events, &event(&running())).await;
+    drop(events);
+    let begun = tokio::time::Instant::now();
+    operation.wait().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
 #[tokio::test]
 async fn what_vanished_is_told_apart() {
     for restarted in [true, false] {

@@ -370,6 +370,92 @@ async fn a_connection_that_breaks_while_waiting_is_tried_again() {
     assert_eq!(asked(&server)[..4], [WAIT; 4]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_is_no_time_out_of_reach() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let mut server = FakeServer::with(move |request| match request.target.as_str() {
+        "/1.0" => Answer::sync("{}"),
+        "/1.0/instances" => Answer::background(&running()),
+        _ => match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Answer::raw(200, &[("transfer-encoding", "chunked")], "").hand_over(),
+            _ => Answer::sync(&ended(200, "null", "")),
+        },
+    });
+    let lxd = server.builder().timeout(Duration::from_secs(30)).build().unwrap();
+    let creating = tokio::spawn({
+        let lxd = lxd.clone();
+        async move { create(&lxd).await }
+    });
+    let waiting = server.stream().await;
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    drop(waiting);
+    creating.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_never_answered_is_asked_again() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let server = FakeServer::with(move |request| match request.target.as_str() {
+        "/1.0" => Answer::sync("{}"),
+        "/1.0/instances" => Answer::background(&running()),
+        _ => match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Answer::never(),
+            _ => Answer::sync(&ended(200, "null", "")),
+        },
+    });
+    create(&server.client()).await.unwrap();
+    assert_eq!(asked_waits(&server), 2);
+}
+
+fn asked_waits(server: &FakeServer) -> usize {
+    server.lines().iter().filter(|line| line.contains("/wait?")).count()
+}
+
+#[tokio::test]
+async fn a_stranger_waits_on_when_the_time_is_up() {
+    let server = FakeServer::operating([time_is_up(), time_is_up(), Answer::sync(&ended(401, "null", ""))]);
+    let error = server.client().operation_handle(UUID).secret("s").wait().await.unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error:?}");
+    assert_eq!(asked_waits(&server), 3);
+}
+
+#[test]
+fn who_waits_outlives_the_runtime_in_which_it_was_asked() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (send_client, receive_client) = std::sync::mpsc::channel();
+    let serving = std::thread::spawn(move || {
+        runtime().block_on(async move {
+            let asked = std::sync::atomic::AtomicUsize::new(0);
+            let server = FakeServer::with(move |request| match request.target.as_str() {
+                "/1.0" => Answer::sync("{}"),
+                "/1.0/instances" => Answer::background(&running()),
+                _ => match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                    0 => Answer::never(),
+                    _ => Answer::sync(&ended(200, "null", "")),
+                },
+            });
+            send_client.send(server.client()).unwrap();
+            // That the test has ended is all that counts.
+            let _ = stopped.await;
+        });
+    });
+    let lxd = receive_client.recv().unwrap();
+    let first = runtime();
+    let operation = first.block_on(async {
+        let operation = lxd.create_instance(InstancesPost::default()).start().await.unwrap();
+        let soon = operation.wait_timeout(Duration::from_millis(200)).await;
+        assert!(matches!(soon, Err(Error::StillRunning { .. })), "{soon:?}");
+        operation
+    });
+    let waiting = std::thread::spawn(move || runtime().block_on(operation.wait()));
+    // Those who wait elsewhere, already or not yet, take over.
+    drop(first);
+    waiting.join().unwrap().unwrap();
+    drop(stop);
+    serving.join().unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_stays_away_is_given_up() {
     let server = FakeServer::with(|request| match request.target.as_str() {

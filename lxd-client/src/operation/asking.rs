@@ -37,6 +37,12 @@ const WAIT_TIME: Duration = Duration::from_secs(60);
 /// find no place among the requests that wait.
 const GLANCE_TIME: Duration = Duration::from_secs(1);
 
+/// How long a server that has just started is asked which process it is.
+const SETTLING: Duration = Duration::from_secs(5);
+
+/// How much later than asked for the server may answer a request that waits.
+const LATE: Duration = Duration::from_secs(15);
+
 /// How many requests of a client wait at the same time, each with a connection of its own.
 pub(super) const WAITING: usize = 64;
 
@@ -48,8 +54,9 @@ pub(super) fn start(client: &Client, tracked: &Arc<Tracked>) {
     if tracked.secret.is_none() {
         client.watching().restarts.look_first(client);
     }
-    tracked.ask(|| {
+    tracked.ask(|task| {
         let asking = Asking {
+            task,
             client: client.clone(),
             id: Arc::clone(&tracked.id),
             secret: tracked.secret.clone(),
@@ -103,8 +110,15 @@ pub(super) async fn cancel(client: &Client, id: &str) -> Result<(), Error> {
 /// What it means that the server does not have an operation (any more).
 async fn missing(client: &Client, tracked: &Tracked) -> Lost {
     let restarts = &client.watching().restarts;
-    restarts.look(client).await;
-    if restarts.count() == tracked.restarts { Lost::Forgotten } else { Lost::Restarted }
+    let mut backoff = Backoff::default();
+    let deadline = Instant::now() + SETTLING;
+    // A server that has just started may not answer all at once.
+    while !restarts.look(client).await && Instant::now() < deadline {
+        tokio::time::sleep(backoff.rest()).await;
+    }
+    // Of what was never heard of, nothing has vanished.
+    let was_there = tracked.with(|state| state.status_code != 0);
+    if was_there && restarts.count() != tracked.restarts { Lost::Restarted } else { Lost::Forgotten }
 }
 
 /// The operation that an answer holds, as a value or as the operation that it is.
@@ -115,6 +129,8 @@ fn state_in(exchange: &Exchange) -> Result<State, Error> {
 
 /// One task that asks.
 struct Asking {
+    /// Its number among those of the operation.
+    task: u64,
     client: Client,
     id: Arc<str>,
     secret: Option<Box<str>>,
@@ -135,7 +151,7 @@ impl Asking {
             let Some(tracked) = self.tracked.upgrade() else { return };
             let rest = match answer {
                 Ok((state, time)) => {
-                    if tracked.hear(state) {
+                    if state.is_some_and(|state| tracked.hear(state)) {
                         return;
                     }
                     if trouble.take().is_some() {
@@ -154,7 +170,7 @@ impl Asking {
                     return tracked.lose(missing(&self.client, &tracked).await);
                 }
                 Err(error) => {
-                    let since = *trouble.get_or_insert(begun);
+                    let since = *trouble.get_or_insert_with(Instant::now);
                     if !error.may_pass() || since.elapsed() >= self.client.timeout() {
                         return tracked.lose(Lost::Failed(Arc::new(error)));
                     }
@@ -167,7 +183,8 @@ impl Asking {
     }
 
     /// How far the operation is after some time, which is told too; without patience, at once.
-    async fn ask(&self, viewed: bool, patience: bool) -> Result<(State, Duration), Error> {
+    /// A stranger may hear only that it goes on.
+    async fn ask(&self, viewed: bool, patience: bool) -> Result<(Option<State>, Duration), Error> {
         let watching = self.client.watching();
         if let Some(interval) = watching.interval() {
             return self.glance(watching, if patience { interval } else { Duration::ZERO }).await;
@@ -190,18 +207,30 @@ impl Asking {
         }
     }
 
-    async fn glance(&self, watching: &Watching, interval: Duration) -> Result<(State, Duration), Error> {
+    async fn glance(
+        &self,
+        watching: &Watching,
+        interval: Duration,
+    ) -> Result<(Option<State>, Duration), Error> {
         tokio::time::sleep(interval).await;
         let _place = watching.looking.acquire().await;
-        Ok((look(&self.client, &self.id).await?, interval))
+        Ok((Some(look(&self.client, &self.id).await?), interval))
     }
 
-    async fn wait(&self, time: Duration, _place: SemaphorePermit<'_>) -> Result<State, Error> {
-        self.wait_for(time).await
+    async fn wait(&self, time: Duration, _place: SemaphorePermit<'_>) -> Result<Option<State>, Error> {
+        // The limit of any call is longer than what a broken connection may take to be found out.
+        let limit = time + LATE;
+        match tokio::time::timeout(limit, self.wait_for(time)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let call = format!("GET /1.0/operations/{}/wait", self.id);
+                Err(Error::Timeout { call, after: limit })
+            }
+        }
     }
 
     /// One request that waits for the end; how far the operation is when it is answered.
-    async fn wait_for(&self, time: Duration) -> Result<State, Error> {
+    async fn wait_for(&self, time: Duration) -> Result<Option<State>, Error> {
         let mut request = Request::new(Sent::Nothing, &self.client, &WAIT, &[&self.id]);
         request.query("timeout", &time.as_secs());
         if let Some(secret) = &self.secret {
@@ -210,11 +239,23 @@ impl Asking {
         let exchange = request.exchange().await?;
         match state_in(&exchange) {
             // Newer servers answer so when the time is up: what the operation is at says whether it was
-            // that.
-            Err(error @ Error::Api { .. }) if exchange.came_as_success() && self.secret.is_none() => {
-                look(&self.client, &self.id).await.map_err(|_| error)
+            // that. A stranger may not look at it.
+            Err(Error::Api { status, .. }) if exchange.came_as_success() && !matches!(status, 403 | 404) => {
+                match &self.secret {
+                    Some(_) => Ok(None),
+                    None => look(&self.client, &self.id).await.map(Some),
+                }
             }
-            answered => answered,
+            answered => answered.map(Some),
+        }
+    }
+}
+
+impl Drop for Asking {
+    /// Also with the runtime, while others may still wait.
+    fn drop(&mut self) {
+        if let Some(tracked) = self.tracked.upgrade() {
+            tracked.asked(self.task);
         }
     }
 }

@@ -78,6 +78,11 @@ impl Ledger {
         tracked
     }
 
+    /// The socket is open after it was not: what was under way before that may have ended in between.
+    pub(super) fn socket_opens(&mut self) {
+        self.recent.retain(|_, state| state.is_final());
+    }
+
     /// Takes in what an event told.
     pub(super) fn hear(&mut self, state: State) {
         let followed = self.followed.get(state.id.as_str()).and_then(Weak::upgrade);
@@ -107,13 +112,14 @@ impl Ledger {
 
     /// Forgets what nobody waits for any more; whether nobody waits for anything.
     pub(super) fn tidy(&mut self) -> bool {
-        self.followed.retain(|_, tracked| tracked.strong_count() > 0);
+        self.followed.retain(|_, tracked| tracked.upgrade().is_some_and(|tracked| !tracked.has_ended()));
         self.coming == 0 && self.followed.is_empty()
     }
 
-    /// All operations that are followed.
+    /// All operations that are followed and have not ended.
     pub(super) fn followed(&self) -> Vec<Arc<Tracked>> {
-        self.followed.values().filter_map(Weak::upgrade).collect()
+        let known = self.followed.values().filter_map(Weak::upgrade);
+        known.filter(|tracked| !tracked.has_ended()).collect()
     }
 
     /// Those whose time to show themselves is up.
@@ -267,6 +273,21 @@ mod tests {
         assert!(!ledger.tidy());
         drop(other);
         assert!(ledger.tidy());
+        // What has ended by other news than events is done with too.
+        let kept = ledger.follow(state(103, "00", 0), 0, Weak::new());
+        assert!(!ledger.tidy());
+        kept.hear(state(200, "00", 0));
+        assert!(ledger.tidy() && ledger.followed().is_empty());
+    }
+
+    #[test]
+    fn news_from_before_a_gap_do_not_count_as_seen() {
+        let mut ledger = Ledger::default();
+        ledger.call_goes();
+        ledger.hear(state(103, "00", 0));
+        ledger.socket_opens();
+        let tracked = ledger.follow(state(103, "00", 0), 0, Weak::new());
+        assert!(!tracked.is_seen());
     }
 
     #[test]

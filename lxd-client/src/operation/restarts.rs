@@ -52,16 +52,18 @@ impl Restarts {
         }
     }
 
-    /// Looks which process the server is. That it does not tell (it tells only those whom it trusts)
-    /// leaves what is known as it is.
-    pub(super) async fn look(&self, client: &Client) {
+    /// Looks which process the server is; whether it answered. That it does not tell (it tells only those
+    /// whom it trusts) leaves what is known as it is.
+    pub(super) async fn look(&self, client: &Client) -> bool {
         self.looked.store(true, Ordering::Relaxed);
         let request = Request::new(Sent::Nothing, client, &SERVER, &[]);
         let mut server = Server::default();
-        let Ok(Ok(exchange)) = tokio::time::timeout(LIMIT, request.exchange()).await else { return };
-        if exchange.read(&mut server).is_ok() {
-            self.found(server.environment.process);
-        }
+        let Ok(Ok(exchange)) = tokio::time::timeout(LIMIT, request.exchange()).await else {
+            return false;
+        };
+        let answered = exchange.read(&mut server).is_ok();
+        self.found(server.environment.process);
+        answered
     }
 
     fn found(&self, process: i64) {

@@ -44,7 +44,12 @@ struct Known {
     heard: Instant,
     /// How many look at its progress.
     viewers: usize,
-    asking: Option<AbortHandle>,
+    /// Whether events do not suffice.
+    needs_asking: bool,
+    /// The task that asks, by its number; without a handle while it is being started.
+    asking: Option<(u64, Option<AbortHandle>)>,
+    /// How many tasks there have been.
+    tasks: u64,
 }
 
 impl Tracked {
@@ -65,7 +70,9 @@ impl Tracked {
                 seen: false,
                 heard: Instant::now(),
                 viewers: 0,
+                needs_asking: false,
                 asking: None,
+                tasks: 0,
             }),
             changed: Notify::new(),
         })
@@ -147,6 +154,8 @@ impl Tracked {
             }
             attend();
             changed.await;
+            // Where the runtime is about to end, the news are that nobody attends: let it.
+            tokio::task::yield_now().await;
         }
     }
 
@@ -163,21 +172,41 @@ impl Tracked {
         self.known().viewers -= 1;
     }
 
-    /// Asks the server for it with a task that `begin` starts, where none does so already.
-    pub(super) fn ask(&self, begin: impl FnOnce() -> AbortHandle) {
-        let mut known = self.known();
-        if !known.has_ended() && known.asking.as_ref().is_none_or(AbortHandle::is_finished) {
-            known.asking = Some(begin());
+    /// Asks the server for it with a task that `begin` starts by a number, where none does so already.
+    pub(super) fn ask(&self, begin: impl FnOnce(u64) -> AbortHandle) {
+        let task = {
+            let mut known = self.known();
+            if known.has_ended() || known.asking.is_some() {
+                return;
+            }
+            known.needs_asking = true;
+            known.tasks += 1;
+            known.asking = Some((known.tasks, None));
+            known.tasks
+        };
+        // Not under the lock: where the runtime has ended, the task is dropped at once.
+        let started = begin(task);
+        match &mut self.known().asking {
+            Some((number, handle)) if *number == task => *handle = Some(started),
+            _ => started.abort(),
         }
+    }
+
+    /// The task with this number has ended, perhaps with its runtime and before the operation.
+    pub(super) fn asked(&self, task: u64) {
+        self.known().asking.take_if(|(number, _)| *number == task);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn needs_asking(&self) -> bool {
+        self.known().needs_asking
     }
 
     /// Ends the task that asks for it; whether there was one.
     pub(super) fn stop_asking(&self) -> bool {
-        let asking = self.known().asking.take();
-        if let Some(asking) = &asking {
-            asking.abort();
-        }
-        asking.is_some()
+        let mut known = self.known();
+        known.needs_asking = false;
+        known.stop_asking()
     }
 }
 
@@ -189,10 +218,18 @@ impl Known {
 
     fn stop_asking_after_the_end(&mut self) -> bool {
         let ended = self.has_ended();
-        if let Some(asking) = self.asking.take_if(|_| ended) {
-            asking.abort();
+        if ended {
+            self.stop_asking();
         }
         ended
+    }
+
+    fn stop_asking(&mut self) -> bool {
+        let asking = self.asking.take();
+        if let Some((_, Some(handle))) = &asking {
+            handle.abort();
+        }
+        asking.is_some()
     }
 }
 

@@ -43,7 +43,7 @@ impl Watcher {
     pub const POLLING: Self = Self::Polling(Duration::from_secs(1));
 }
 
-/// How long a call waits for the socket before it goes without.
+/// How long it is waited for the socket before calls and operations go without.
 const OPENING: Duration = Duration::from_secs(2);
 
 /// How long a socket stays open that nobody needs.
@@ -51,6 +51,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// How often the operations that need more than events are looked for.
 const TICK: Duration = Duration::from_millis(250);
+
+/// The shortest interval at which an operation is looked at.
+const SHORTEST: Duration = Duration::from_millis(5);
 
 /// All that a client follows.
 pub(crate) struct Watching {
@@ -76,7 +79,7 @@ impl Watching {
     /// The interval at which operations are looked at, where that is wanted.
     pub(super) fn interval(&self) -> Option<Duration> {
         match self.watcher {
-            Watcher::Polling(interval) => Some(interval),
+            Watcher::Polling(interval) => Some(interval.max(SHORTEST)),
             Watcher::Events | Watcher::LongPoll => None,
         }
     }
@@ -165,9 +168,12 @@ pub(crate) fn attend(client: &Client, tracked: &Arc<Tracked>) {
     if tracked.has_ended() {
         return;
     }
-    match tracked.scope() {
-        Some(scope) => scope.attend(client),
-        None => asking::start(client, tracked),
+    let scope = tracked.scope();
+    if scope.is_none() || tracked.needs_asking() {
+        asking::start(client, tracked);
+    }
+    if let Some(scope) = scope {
+        scope.attend(client);
     }
 }
 
@@ -183,9 +189,18 @@ pub(crate) struct Scope {
 struct Inner {
     ledger: Ledger,
     link: Link,
+    /// Since when it stands so with the socket.
+    since: Option<Instant>,
     /// Counts the tasks that received events here; the last one does.
     task: u64,
     running: bool,
+}
+
+impl Inner {
+    fn set(&mut self, link: Link) {
+        self.link = link;
+        self.since = Some(Instant::now());
+    }
 }
 
 /// How it stands with the socket.
@@ -208,14 +223,17 @@ impl Scope {
 
     /// Starts to receive events, where nobody does.
     fn attend(self: &Arc<Self>, client: &Client) {
-        let mut inner = self.inner();
-        if inner.running {
-            return;
-        }
-        inner.running = true;
-        inner.link = Link::Opening;
-        inner.task += 1;
-        let receiving = Receiving { scope: Arc::clone(self), client: client.clone(), task: inner.task };
+        let receiving = {
+            let mut inner = self.inner();
+            if inner.running {
+                return;
+            }
+            inner.running = true;
+            inner.set(Link::Opening);
+            inner.task += 1;
+            Receiving { scope: Arc::clone(self), client: client.clone(), task: inner.task }
+        };
+        // Not under the lock: where the runtime has ended, the task is dropped at once.
         tokio::spawn(receiving.run());
     }
 
@@ -239,7 +257,10 @@ impl Scope {
 
     fn set_link(&self, link: Link) -> Vec<Arc<Tracked>> {
         let mut inner = self.inner();
-        inner.link = link;
+        inner.set(link);
+        if link == Link::Open {
+            inner.ledger.socket_opens();
+        }
         self.settled.notify_waiters();
         inner.ledger.followed()
     }
@@ -262,10 +283,10 @@ impl Receiving {
         let mut idle_since = None;
         loop {
             let step = poll_fn(|context| {
-                if let Poll::Ready(step) = feed.poll_step(context) {
-                    return Poll::Ready(Some(step));
+                if tick.poll_tick(context).is_ready() {
+                    return Poll::Ready(None);
                 }
-                tick.poll_tick(context).map(|_| None)
+                feed.poll_step(context).map(Some)
             });
             match step.await {
                 Some(Step::Opened) => self.opened().await,
@@ -313,9 +334,13 @@ impl Receiving {
     /// The socket broke. Where it is not tried again at once, operations are asked for meanwhile.
     fn broken(&self, rest: Duration) {
         if rest.is_zero() {
-            self.scope.inner().link = Link::Opening;
+            self.scope.inner().set(Link::Opening);
             return;
         }
+        self.do_without_events();
+    }
+
+    fn do_without_events(&self) {
         for tracked in self.scope.set_link(Link::Broken) {
             asking::start(&self.client, &tracked);
         }
@@ -324,7 +349,7 @@ impl Receiving {
     /// Looks after what needs more than events; whether there is nothing left to do.
     fn tick(&self, idle_since: &mut Option<Instant>) -> bool {
         let now = Instant::now();
-        let (unseen, quiet) = {
+        let (unseen, quiet, late) = {
             let mut inner = self.scope.inner();
             if !inner.ledger.tidy() {
                 *idle_since = None;
@@ -332,9 +357,13 @@ impl Receiving {
                 inner.running = false;
                 return true;
             }
-            let open = inner.link == Link::Open;
-            (inner.ledger.unseen(now), if open { inner.ledger.quiet(now) } else { Vec::new() })
+            let quiet = if inner.link == Link::Open { inner.ledger.quiet(now) } else { Vec::new() };
+            let late = inner.link == Link::Opening && inner.since.is_some_and(|since| now - since >= OPENING);
+            (inner.ledger.unseen(now), quiet, late)
         };
+        if late {
+            self.do_without_events();
+        }
         for tracked in &unseen {
             asking::start(&self.client, tracked);
         }
@@ -350,7 +379,7 @@ impl Drop for Receiving {
             let mut inner = self.scope.inner();
             if inner.task == self.task {
                 inner.running = false;
-                inner.link = Link::Opening;
+                inner.set(Link::Opening);
             }
             inner.ledger.followed()
         };

@@ -7,7 +7,7 @@ mod pool;
 use std::path::Path;
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderValue};
+use http::header::{HOST, HeaderValue, UPGRADE};
 use http::uri::Authority;
 use http::{Method, Request, Response};
 use hyper::body::{Body as _, Incoming};
@@ -83,9 +83,11 @@ impl Transport {
     }
 }
 
-/// The request once more, where it changes nothing on the server and has no body.
+/// The request once more, where it changes nothing on the server and has no body. (A websocket does: the
+/// streams of a command can be had once.)
 fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) || !request.body().is_end_stream() {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !reads || request.headers().contains_key(UPGRADE) || !request.body().is_end_stream() {
         return None;
     }
     let mut copy = Request::new(Body::default());

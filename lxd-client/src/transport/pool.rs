@@ -62,15 +62,18 @@ impl Pool {
     }
 
     fn keep(self: &Arc<Self>, sender: SendRequest<Body>) {
-        let mut idle = self.idle();
-        if idle.connections.len() >= MOST {
-            return;
+        {
+            let mut idle = self.idle();
+            if idle.connections.len() >= MOST {
+                return;
+            }
+            idle.connections.push((sender, Instant::now()));
+            if std::mem::replace(&mut idle.tended, true) {
+                return;
+            }
         }
-        idle.connections.push((sender, Instant::now()));
-        if !idle.tended {
-            idle.tended = true;
-            tokio::spawn(Tending(Arc::downgrade(self)).run());
-        }
+        // Not under the lock: where the runtime has ended, the task is dropped at once.
+        tokio::spawn(Tending(Arc::downgrade(self)).run());
     }
 }
 
@@ -83,7 +86,9 @@ impl Tending {
             let oldest = {
                 let mut idle = pool.idle();
                 idle.connections.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < KEPT);
-                idle.connections.iter().map(|(_, since)| *since).min()
+                let oldest = idle.connections.iter().map(|(_, since)| *since).min();
+                idle.tended = oldest.is_some();
+                oldest
             };
             drop(pool);
             let Some(oldest) = oldest else { return };
