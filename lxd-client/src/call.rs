@@ -605,7 +605,7 @@ impl Exchange {
 }
 
 /// What comes within a time; that it does not is an error.
-fn within<'a, T>(
+pub(crate) fn within<'a, T>(
     limit: Duration,
     call: &'a str,
     coming: impl Future<Output = Result<T, Error>> + Send + 'a,

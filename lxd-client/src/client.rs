@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::call::within;
 use crate::error::{BoxError, Error};
+use crate::fingerprint::ServerCertificate;
 use crate::operation::watcher::{Watcher, Watching};
 use crate::socket;
-use crate::tls::{self, Identity};
+use crate::tls::{self, Identity, Trust};
 use crate::transport::Transport;
 
 /// A client of one LXD server. A clone is cheap and shares its connections.
@@ -39,6 +41,45 @@ impl Client {
     /// Starts to build a client.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
+    }
+
+    /// Asks a server at `https://HOST:PORT` for its certificate, as on a first contact: somebody has to
+    /// confirm the fingerprint before it can be trusted. Nothing else is sent to the server.
+    ///
+    /// ```no_run
+    /// # async fn run() -> Result<(), lxd_client::Error> {
+    /// use lxd_client::Client;
+    ///
+    /// let endpoint = "https://192.0.2.7:8443";
+    /// let shown = Client::fetch_server_certificate(endpoint).await?;
+    /// println!("Is {} the fingerprint of your server?", shown.fingerprint());
+    /// // After a yes:
+    /// let lxd = Client::builder().endpoint(endpoint).server_certificate(shown.pem()).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Configuration`] where the endpoint is not of `https`; [`Error::Transport`],
+    /// [`Error::Tls`] or [`Error::Timeout`] where no server shows a certificate there.
+    pub async fn fetch_server_certificate(endpoint: &str) -> Result<ServerCertificate, Error> {
+        let shown = without_password(endpoint);
+        let Some(rest) = endpoint.strip_prefix("https://") else {
+            return Err(Error::configuration(format!("the endpoint `{shown}` is not https://HOST:PORT")));
+        };
+        let authority = authority(&shown, rest.strip_suffix('/').unwrap_or(rest))?;
+        let (tls, verifier) = tls::first_contact()?;
+        let call = format!("first contact with {shown}");
+        within(FIRST_CONTACT, &call, async {
+            let connected = Transport::tcp(&authority, Some(tls)).map_err(unusable)?.connect().await;
+            connected.map_err(|error| Error::transport(call.clone(), "no certificate", error))
+        })
+        .await?;
+        let certificate = verifier.certificate().cloned();
+        let certificate =
+            certificate.ok_or_else(|| Error::decode(call, "the server shows no certificate"))?;
+        Ok(ServerCertificate::new(certificate))
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -72,13 +113,32 @@ impl fmt::Debug for Client {
 /// before it answers, such as making a storage pool.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How long it may take to see a server's certificate.
+const FIRST_CONTACT: Duration = Duration::from_secs(20);
+
+/// Which server to trust, as it was given.
+#[derive(Clone)]
+enum GivenTrust {
+    Certificate(String),
+    Fingerprint(String),
+}
+
+impl GivenTrust {
+    fn read(&self) -> Result<Trust, Error> {
+        match self {
+            Self::Certificate(pem) => Trust::certificate(pem),
+            Self::Fingerprint(text) => Trust::fingerprint(text),
+        }
+    }
+}
+
 /// Builds a [`Client`].
 #[derive(Clone, Default)]
 pub struct ClientBuilder {
     endpoint: Option<String>,
     project: Option<String>,
     timeout: Option<Duration>,
-    server_certificate: Option<String>,
+    trust: Option<GivenTrust>,
     identity: Option<Identity>,
     watcher: Watcher,
 }
@@ -111,8 +171,27 @@ impl ClientBuilder {
 
     /// The certificate of the server behind `https://`, as PEM: the connection is refused where the
     /// server shows another one. The names and dates in it do not matter.
+    ///
+    /// Of this and [`server_fingerprint`](Self::server_fingerprint), the last one counts.
     pub fn server_certificate(mut self, pem: impl Into<String>) -> Self {
-        self.server_certificate = Some(pem.into());
+        self.trust = Some(GivenTrust::Certificate(pem.into()));
+        self
+    }
+
+    /// The fingerprint of the certificate of the server behind `https://`: the connection is refused
+    /// where the server shows another one, before anything is sent. It is `sha256$` and 64 hexadecimal
+    /// digits, or in old configurations `sha1$` and 40, with colons between them or without; the digits
+    /// alone will do.
+    ///
+    /// ```
+    /// use lxd_client::Client;
+    ///
+    /// let shown = "sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    /// let remote = Client::builder().endpoint("https://192.0.2.7:8443").server_fingerprint(shown);
+    /// assert!(remote.build().is_ok());
+    /// ```
+    pub fn server_fingerprint(mut self, fingerprint: impl Into<String>) -> Self {
+        self.trust = Some(GivenTrust::Fingerprint(fingerprint.into()));
         self
     }
 
@@ -168,13 +247,13 @@ impl ClientBuilder {
             }
             "https" => {
                 let authority = authority(&shown, rest)?;
-                let Some(server) = &self.server_certificate else {
+                let Some(trust) = &self.trust else {
                     return Err(Error::configuration(format!(
                         "nothing says which server to trust at `{shown}`: give its certificate with \
-                         ClientBuilder::server_certificate"
+                         ClientBuilder::server_certificate, or its fingerprint with server_fingerprint"
                     )));
                 };
-                let tls = tls::configuration(server, self.identity.as_ref())?;
+                let tls = tls::configuration(trust.read()?, self.identity.as_ref())?;
                 Transport::tcp(&authority, Some(tls)).map_err(unusable)
             }
             _ => Err(Error::configuration(format!(

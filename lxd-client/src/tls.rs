@@ -1,7 +1,7 @@
 //! TLS towards a remote server: who the client is, and which server it trusts. Connecting is left to
-//! the transport.
+//! the transport, what a fingerprint is to `fingerprint`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::error::Error;
+use crate::fingerprint::Fingerprint;
 
 /// The client's certificate and key, as PEM.
 #[derive(Clone)]
@@ -18,18 +19,39 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// The configuration for one server, which is trusted by its certificate alone: LXD's own is
-/// self-signed and names only the host that made it.
-pub(crate) fn configuration(server: &str, identity: Option<&Identity>) -> Result<ClientConfig, Error> {
-    let server = CertificateDer::from_pem_slice(server.as_bytes())
-        .map_err(|error| unreadable("the server's certificate", error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let pinned = Arc::new(Pinned { server, provider: Arc::clone(&provider) });
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid("TLS cannot be set up", error))?
-        .dangerous()
-        .with_custom_certificate_verifier(pinned);
+/// Which server is trusted. LXD's own certificate is self-signed and names only the host that made it,
+/// so neither its names nor its dates matter.
+#[derive(Clone, Debug)]
+pub(crate) enum Trust {
+    /// The one that shows this certificate.
+    Certificate(CertificateDer<'static>),
+    /// The one whose certificate has this fingerprint.
+    Fingerprint(Fingerprint),
+}
+
+impl Trust {
+    /// The server that shows a certificate, given as PEM.
+    pub(crate) fn certificate(pem: &str) -> Result<Self, Error> {
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+        Ok(Self::Certificate(certificate.map_err(|error| unreadable("the server's certificate", error))?))
+    }
+
+    /// The server whose certificate has a fingerprint, as text.
+    pub(crate) fn fingerprint(text: &str) -> Result<Self, Error> {
+        Ok(Self::Fingerprint(text.parse()?))
+    }
+
+    fn covers(&self, shown: &CertificateDer<'_>) -> bool {
+        match self {
+            Self::Certificate(trusted) => trusted == shown,
+            Self::Fingerprint(trusted) => trusted.is_of(shown),
+        }
+    }
+}
+
+/// The configuration for one server.
+pub(crate) fn configuration(trust: Trust, identity: Option<&Identity>) -> Result<ClientConfig, Error> {
+    let builder = builder(|provider| Arc::new(Pinned { trust, provider }))?;
     let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
     let chain = chain.map_err(|error| unreadable("the client's certificate", error))?;
@@ -45,6 +67,33 @@ pub(crate) fn configuration(server: &str, identity: Option<&Identity>) -> Result
         .map_err(|error| invalid("the client's certificate and key cannot be used", error))
 }
 
+/// The configuration for a first contact: any server will do, and its certificate is told. Nothing is to
+/// be sent to it.
+pub(crate) fn first_contact() -> Result<(ClientConfig, Arc<Shown>), Error> {
+    let mut shown = None;
+    let builder = builder(|provider| {
+        let verifier = Arc::new(Shown { certificate: OnceLock::new(), provider });
+        shown = Some(Arc::clone(&verifier));
+        verifier
+    })?;
+    let shown = shown.ok_or_else(|| Error::configuration("TLS cannot be set up"))?;
+    Ok((builder.with_no_client_auth(), shown))
+}
+
+type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn builder<V: ServerCertVerifier + 'static>(
+    verifier: impl FnOnce(Arc<CryptoProvider>) -> Arc<V>,
+) -> Result<Builder, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = verifier(Arc::clone(&provider));
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid("TLS cannot be set up", error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier))
+}
+
 fn unreadable(what: &str, error: rustls::pki_types::pem::Error) -> Error {
     invalid(&format!("{what} cannot be read as PEM"), error)
 }
@@ -53,50 +102,86 @@ fn invalid(message: &str, error: impl std::error::Error + Send + Sync + 'static)
     Error::Configuration { message: format!("{message}: {error}"), source: Some(error.into()) }
 }
 
-/// Trusts the one certificate, whatever name and dates it has; the handshake must prove its key.
+/// The verifier of a server that is known; the handshake must prove its key.
 #[derive(Debug)]
 struct Pinned {
-    server: CertificateDer<'static>,
+    trust: Trust,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if end_entity == &self.server {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General("the server shows another certificate than the trusted one".into()))
-        }
-    }
+/// The verifier of a first contact; the handshake must prove the key of what is shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    certificate: OnceLock<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+impl Shown {
+    /// The certificate that the server has shown.
+    pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.certificate.get()
     }
 }
+
+impl Pinned {
+    fn accepts(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        if self.trust.covers(certificate) {
+            return Ok(());
+        }
+        Err(rustls::Error::General(format!(
+            "the server shows another certificate than the trusted one, with the fingerprint {}",
+            Fingerprint::of(certificate)
+        )))
+    }
+}
+
+impl Shown {
+    fn accepts(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
+        self.certificate.get_or_init(|| certificate.clone().into_owned());
+        Ok(())
+    }
+}
+
+macro_rules! verifiers {
+    ($($verifier:ty)*) => {$(
+        impl ServerCertVerifier for $verifier {
+            fn verify_server_cert(
+                &self,
+                end_entity: &CertificateDer<'_>,
+                _intermediates: &[CertificateDer<'_>],
+                _server_name: &ServerName<'_>,
+                _ocsp_response: &[u8],
+                _now: UnixTime,
+            ) -> Result<ServerCertVerified, rustls::Error> {
+                self.accepts(end_entity)?;
+                Ok(ServerCertVerified::assertion())
+            }
+
+            fn verify_tls12_signature(
+                &self,
+                message: &[u8],
+                certificate: &CertificateDer<'_>,
+                signature: &DigitallySignedStruct,
+            ) -> Result<HandshakeSignatureValid, rustls::Error> {
+                let algorithms = &self.provider.signature_verification_algorithms;
+                verify_tls12_signature(message, certificate, signature, algorithms)
+            }
+
+            fn verify_tls13_signature(
+                &self,
+                message: &[u8],
+                certificate: &CertificateDer<'_>,
+                signature: &DigitallySignedStruct,
+            ) -> Result<HandshakeSignatureValid, rustls::Error> {
+                let algorithms = &self.provider.signature_verification_algorithms;
+                verify_tls13_signature(message, certificate, signature, algorithms)
+            }
+
+            fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+                self.provider.signature_verification_algorithms.supported_schemes()
+            }
+        }
+    )*};
+}
+
+verifiers! { Pinned Shown }

@@ -5,7 +5,7 @@ use lxd_client::types::{
     CertificatePatch, CertificatePut, CertificateToken, CertificateType, CertificatesPost, OperationStatus,
     ProjectsPost, ServerPatch, ServerTrust,
 };
-use lxd_client::{Client, Error, EventContent};
+use lxd_client::{Client, ClientBuilder, Error, EventContent};
 use lxd_tests::real::{Place, finally, map, names, with_project};
 use serde_json::{Value, json};
 
@@ -108,8 +108,14 @@ async fn https(place: Place) -> Result<(), Error> {
     listen(&place.lxd, json!(address)).await?;
     let environment = place.lxd.server().await?.environment.unwrap_or_default();
     assert_eq!(environment.addresses, [address.as_str()]);
-    let remote = Client::builder().endpoint(format!("https://{address}")).project(&place.name);
-    let remote = remote.server_certificate(environment.certificate);
+    let endpoint = format!("https://{address}");
+    let remote = Client::builder().endpoint(&endpoint).project(&place.name);
+    let remote = remote.server_certificate(&environment.certificate);
+
+    let shown = Client::fetch_server_certificate(&endpoint).await?;
+    assert_eq!(shown.fingerprint(), environment.certificate_fingerprint);
+    assert_eq!(shown.pem().trim(), environment.certificate.trim());
+    fingerprints_pin_the_server(&remote, &shown.fingerprint()).await?;
 
     strangers_see_little(&remote.clone().build()?).await?;
     secrets_open_what_they_are_for(&place, &remote.clone().build()?).await?;
@@ -158,6 +164,18 @@ async fn secrets_open_what_they_are_for(place: &Place, stranger: &Client) -> Res
     let wrong = stranger.operation_wait_untrusted(token.id()).secret("wrong").timeout(0).await.unwrap_err();
     assert!(wrong.is_forbidden(), "{wrong:?}");
     token.cancel().await
+}
+
+async fn fingerprints_pin_the_server(remote: &ClientBuilder, fingerprint: &str) -> Result<(), Error> {
+    let upper = format!("SHA256${}", fingerprint.to_uppercase());
+    for right in [fingerprint, &upper] {
+        remote.clone().server_fingerprint(right).build()?.server().await?;
+    }
+    let wrong = remote.clone().server_fingerprint("0".repeat(64)).build()?;
+    let error = wrong.server().await.unwrap_err();
+    assert!(matches!(error, Error::Tls { .. }), "{error:?}");
+    assert!(error.to_string().contains(fingerprint), "{error}");
+    Ok(())
 }
 
 async fn certificates_are_trusted(place: &Place, remote: &Client) -> Result<(), Error> {

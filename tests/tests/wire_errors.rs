@@ -155,6 +155,26 @@ async fn a_call_that_may_have_arrived_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn who_speaks_no_tls_has_no_certificate() {
+    let mut server = FakeServer::with(|_| Answer::sync("{}"));
+    let endpoint = server.tcp_endpoint().await;
+    let error = Client::fetch_server_certificate(&endpoint).await.unwrap_err();
+    assert!(matches!(error, Error::Configuration { .. }), "{error:?}");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Not a word of TLS.
+            let _ =
+                tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let error = Client::fetch_server_certificate(&format!("https://{address}")).await.unwrap_err();
+    assert!(matches!(error, Error::Tls { .. }), "{error:?}");
+    assert!(error.to_string().starts_with(&format!("first contact with https://{address}: ")), "{error}");
+}
+
+#[tokio::test]
 async fn a_connection_that_the_server_closed_is_replaced() {
     let body = r#"{"type":"sync"}"#;
     let server = FakeServer::with(move |request| match request.method.as_str() {

@@ -50,6 +50,11 @@ impl Transport {
         })
     }
 
+    /// Opens a connection and closes it again.
+    pub(crate) async fn connect(&self) -> Result<(), BoxError> {
+        self.server.connect().await.map(drop)
+    }
+
     /// Where the server is, for people.
     pub(crate) fn place(&self) -> &str {
         &self.place
