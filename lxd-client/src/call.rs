@@ -45,6 +45,8 @@ pub(crate) struct Endpoint {
     pub(crate) answers: Answers,
     /// Whether it has the parameter `project`.
     pub(crate) project: bool,
+    /// Whether it has the parameter `target`.
+    pub(crate) target: bool,
     /// Whether it can answer with a background operation.
     pub(crate) background: bool,
 }
@@ -135,6 +137,11 @@ impl<T, P> Call<T, P> {
     /// Adds a header of your own.
     pub fn header(self, name: &str, value: &str) -> Self {
         self.header_value(name, &value)
+    }
+
+    /// The call as errors name it.
+    pub(crate) fn shown(&self) -> String {
+        self.request.name()
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: &dyn fmt::Display) -> Self {
@@ -397,6 +404,12 @@ impl Request {
         }
         if let Some(project) = self.project().map(str::to_owned) {
             self.query("project", &project);
+        }
+        if let Some(target) = self.client.default_target().filter(|_| self.endpoint.target)
+            && self.given("target").is_none()
+        {
+            let target = target.to_owned();
+            self.query("target", &target);
         }
         let mut target = std::mem::take(&mut self.path);
         target::push_query(&mut target, self.endpoint.query, &self.query);
@@ -662,6 +675,7 @@ mod tests {
         query: "",
         answers: Answers::Value,
         project: false,
+        target: false,
         background: false,
     };
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::call::within;
 use crate::error::{BoxError, Error};
+use crate::extensions::Extensions;
 use crate::fingerprint::ServerCertificate;
 use crate::operation::watcher::{Watcher, Watching};
 use crate::socket;
@@ -28,13 +29,21 @@ use crate::transport::Transport;
 #[derive(Clone)]
 pub struct Client {
     core: Arc<Core>,
+    view: Arc<View>,
 }
 
 struct Core {
     transport: Transport,
-    project: Option<String>,
     timeout: Duration,
     watching: Watching,
+    extensions: Extensions,
+}
+
+/// What goes into the calls of one client, and not of another that shares its connections.
+#[derive(Clone, Default)]
+struct View {
+    project: Option<String>,
+    target: Option<String>,
 }
 
 impl Client {
@@ -86,8 +95,61 @@ impl Client {
         &self.core.transport
     }
 
+    /// The same client in a project: that of all calls that have a `project` parameter and neither name
+    /// one themselves nor ask for all projects. It shares the connections, and costs next to nothing.
+    ///
+    /// ```no_run
+    /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {
+    /// for project in lxd.projects_recursion1().await? {
+    ///     let instances = lxd.use_project(&project.name).instances().await?;
+    ///     println!("{} has {} instances", project.name, instances.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn use_project(&self, name: &str) -> Self {
+        self.with(View { project: Some(name.to_owned()), ..View::clone(&self.view) })
+    }
+
+    /// The same client for a member of the cluster: that of all calls that have a `target` parameter and
+    /// do not name one themselves.
+    pub fn use_target(&self, member: &str) -> Self {
+        self.with(View { target: Some(member.to_owned()), ..View::clone(&self.view) })
+    }
+
+    fn with(&self, view: View) -> Self {
+        Self { core: Arc::clone(&self.core), view: Arc::new(view) }
+    }
+
+    /// Whether the server has an API extension, such as `instances_state_os_info`. The list is fetched
+    /// once (`GET /1.0`) and kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of any call.
+    pub async fn has_extension(&self, name: &str) -> Result<bool, Error> {
+        self.core.extensions.have(self, name).await
+    }
+
+    /// Makes sure that the server has an API extension.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extension`] where it has not, and those of any call.
+    pub async fn require_extension(&self, name: &str) -> Result<(), Error> {
+        if self.has_extension(name).await? {
+            return Ok(());
+        }
+        let server = self.core.transport.place().to_owned();
+        Err(Error::Extension { server, extension: name.to_owned() })
+    }
+
     pub(crate) fn default_project(&self) -> Option<&str> {
-        self.core.project.as_deref()
+        self.view.project.as_deref()
+    }
+
+    pub(crate) fn default_target(&self) -> Option<&str> {
+        self.view.target.as_deref()
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -104,7 +166,8 @@ impl fmt::Debug for Client {
         formatter
             .debug_struct("Client")
             .field("endpoint", &self.core.transport.place())
-            .field("project", &self.core.project)
+            .field("project", &self.view.project)
+            .field("target", &self.view.target)
             .finish_non_exhaustive()
     }
 }
@@ -225,7 +288,9 @@ impl ClientBuilder {
         let transport = self.transport()?;
         let timeout = self.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let watching = Watching::new(self.watcher);
-        Ok(Client { core: Arc::new(Core { transport, project: self.project, timeout, watching }) })
+        let core = Core { transport, timeout, watching, extensions: Extensions::default() };
+        let view = View { project: self.project, target: None };
+        Ok(Client { core: Arc::new(core), view: Arc::new(view) })
     }
 
     fn transport(&self) -> Result<Transport, Error> {

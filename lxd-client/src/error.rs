@@ -142,6 +142,15 @@ pub enum Error {
         message: String,
     },
 
+    /// The server lacks an API extension that is needed.
+    #[error("{} has no API extension `{}`; a newer LXD may have it", Line(server), Line(extension))]
+    Extension {
+        /// Where the server is.
+        server: String,
+        /// The extension.
+        extension: String,
+    },
+
     /// The client cannot be built from what it was given.
     #[error("{}", Line(message))]
     Configuration {

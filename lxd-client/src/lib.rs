@@ -33,7 +33,10 @@
 //! What is in the path and the body is an argument. What is in the query and the headers is a setter of the
 //! [`Call`] that the method returns; [`parameters`] lists which calls have which. A call is sent when it is
 //! awaited. [`Call::response`] gives the headers too, such as the ETag ([`Response::etag`]) that
-//! [`Call::if_match`] takes.
+//! [`Call::if_match`] takes; [`read_modify_write`] changes an object that others may change too.
+//!
+//! [`Client::use_project`] and [`Client::use_target`] give the same client for a project or a member of a
+//! cluster. [`Client::has_extension`] tells what the server can do.
 //!
 //! Where a body may also be bytes, a second method takes a [`Body`]. An answer that is no JSON is a
 //! [`RawAnswer`], a [`WebSocket`] or a [`Connection`].
@@ -79,10 +82,12 @@ mod api;
 mod backoff;
 mod body;
 mod call;
+mod change;
 mod client;
 mod envelope;
 mod error;
 mod events;
+mod extensions;
 mod fingerprint;
 mod operation;
 mod socket;
@@ -94,6 +99,7 @@ pub use answer::{Connection, RawAnswer, WebSocket};
 pub use api::parameters;
 pub use body::Body;
 pub use call::{Answer, Call, NoParameters, Response};
+pub use change::read_modify_write;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
 pub use events::{Event, EventContent, Events};

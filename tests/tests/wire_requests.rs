@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures_util::stream;
 use lxd_client::types::{
     self, CertificatesPost, InstancePatch, InstancePut, InstanceSnapshotPatch, InstanceSource,
-    InstanceStatePut, InstancesPost, ProfilePatch,
+    InstanceStatePut, InstancesPost, ProfilePatch, ProfilePut,
 };
-use lxd_client::{Body, Client, Error};
+use lxd_client::{Body, Client, Error, read_modify_write};
 use lxd_tests::fake_server::{Answer, FakeServer, Request, operation};
 
 /// A server that has nothing to say to anything.
@@ -387,6 +387,81 @@ async fn a_stream_that_fails_fails_the_call() {
     assert!(error.to_string().contains("the disk is gone"), "{error}");
     server.until_left().await;
     assert_eq!(server.lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_view_of_a_client_is_of_a_project_and_a_member() {
+    let server = silent();
+    let lxd = server.builder().project("p").build().unwrap();
+    let view = lxd.use_project("a&b").use_target("one");
+    view.create_instance(InstancesPost::default()).await.unwrap();
+    view.create_instance(InstancesPost::default()).project("q").target("two").await.unwrap();
+    view.instances().await.unwrap();
+    view.server().await.unwrap();
+    lxd.create_instance(InstancesPost::default()).await.unwrap();
+    lxd.use_target("one").use_project("r").instances().await.unwrap();
+    let expected = [
+        "POST /1.0/instances?project=a%26b&target=one",
+        "POST /1.0/instances?target=two&project=q",
+        "GET /1.0/instances?project=a%26b",
+        "GET /1.0?project=a%26b&target=one",
+        "POST /1.0/instances?project=p",
+        "GET /1.0/instances?project=r",
+    ];
+    assert_eq!(server.lines(), expected);
+    assert!(server.requests().iter().all(|request| request.connection == 0));
+}
+
+#[tokio::test]
+async fn extensions_are_asked_for_once() {
+    let server = FakeServer::answering([
+        Answer::error(503, "starting"),
+        Answer::sync(r#"{"api_extensions":["projects","oidc"]}"#),
+    ]);
+    let lxd = server.client();
+    assert_eq!(lxd.has_extension("oidc").await.unwrap_err().status(), Some(503));
+    assert!(lxd.has_extension("oidc").await.unwrap());
+    assert!(!lxd.use_project("p").has_extension("oid").await.unwrap());
+    lxd.require_extension("projects").await.unwrap();
+    let error = lxd.require_extension("vsock").await.unwrap_err();
+    assert!(matches!(&error, Error::Extension { extension, .. } if extension == "vsock"), "{error:?}");
+    assert!(error.to_string().contains("`vsock`") && error.to_string().contains("unix://"), "{error}");
+    assert_eq!(server.lines(), ["GET /1.0"; 2]);
+}
+
+#[tokio::test]
+async fn who_changes_an_object_changes_what_is_there() {
+    let object = |etag: &str, text: &str| {
+        Answer::sync(&format!(r#"{{"config":{{}},"description":"{text}"}}"#)).header("etag", etag)
+    };
+    let server = FakeServer::answering([
+        object("one", "first"),
+        Answer::error(412, "ETag doesn't match"),
+        object("two", "second"),
+        Answer::sync("{}"),
+        Answer::sync("{}"),
+        object("three", "third"),
+        Answer::error(400, "no"),
+    ]);
+    let lxd = server.client();
+    let change = || {
+        read_modify_write(
+            || lxd.profile("p"),
+            |profile| {
+                let description = format!("{}, and more", profile.description);
+                ProfilePut { description, ..ProfilePut::from(profile) }
+            },
+            |profile| lxd.update_profile("p", profile),
+        )
+    };
+    change().await.unwrap();
+    let requests = server.requests();
+    let sent: Vec<_> = requests.iter().filter(|request| request.method == "PUT").collect();
+    assert_eq!(sent.iter().map(|put| put.header("if-match").unwrap()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(sent[1].text(), r#"{"description":"second, and more"}"#);
+    let error = change().await.unwrap_err();
+    assert!(error.to_string().contains("no ETag"), "{error}");
+    assert_eq!(change().await.unwrap_err().status(), Some(400));
 }
 
 #[tokio::test]

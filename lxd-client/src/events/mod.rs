@@ -26,6 +26,7 @@ const EVENTS: Endpoint = Endpoint {
     query: "",
     answers: Answers::Events,
     project: true,
+    target: false,
     background: false,
 };
 

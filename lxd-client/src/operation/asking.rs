@@ -26,7 +26,7 @@ static WAIT: Endpoint = endpoint("operation_wait_get", "GET", "/1.0/operations/{
 /// The core has its own way to operations, so that it does not depend on what a description calls
 /// their methods.
 const fn endpoint(id: &'static str, method: &'static str, path: &'static str, answers: Answers) -> Endpoint {
-    Endpoint { id, method, path, query: "", answers, project: false, background: false }
+    Endpoint { id, method, path, query: "", answers, project: false, target: false, background: false }
 }
 
 /// How long one request waits for the end of an operation. A connection that broke unseen is found out

@@ -7,18 +7,9 @@ use std::time::Duration;
 
 use lxd_types::wire::{self, Incoming, Read, Refused};
 
-use crate::call::{Answers, Endpoint, Request, Sent};
+use crate::call::{Request, Sent};
 use crate::client::Client;
-
-const SERVER: Endpoint = Endpoint {
-    id: "server_get",
-    method: "GET",
-    path: "/1.0",
-    query: "",
-    answers: Answers::Value,
-    project: false,
-    background: false,
-};
+use crate::extensions::SERVER;
 
 /// How long the answer may take; others wait for it.
 const LIMIT: Duration = Duration::from_secs(5);

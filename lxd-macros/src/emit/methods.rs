@@ -141,7 +141,8 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
         (Answer::Events, _) => "Events",
         (Answer::Upgrade, _) => "Connection",
     });
-    let project = set.is_some_and(|set| set.parameters.iter().any(|known| known.wire == "project"));
+    let takes = |name: &str| set.is_some_and(|set| set.parameters.iter().any(|known| known.wire == name));
+    let (project, target) = (takes("project"), takes("target"));
     quote! {
         #about
         #deprecated
@@ -156,6 +157,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
                     query: #query,
                     answers: Answers::#answers,
                     project: #project,
+                    target: #target,
                     background: #background,
                 },
                 &[#(#arguments),*],

@@ -18,6 +18,7 @@ const CLIENT_NAMES: &[&str] = &[
     "clone",
     "default",
     "default_project",
+    "default_target",
     "fetch_server_certificate",
     "fmt",
     "from_remote",
@@ -27,10 +28,11 @@ const CLIENT_NAMES: &[&str] = &[
     "operation_handle",
     "require_extension",
     "timeout",
-    "watching",
     "transport",
     "use_project",
     "use_target",
+    "watching",
+    "with",
 ];
 
 /// The names of `Call` that are written by hand: no parameter may take them.
@@ -49,6 +51,7 @@ const CALL_NAMES: &[&str] = &[
     "query",
     "query_list",
     "response",
+    "shown",
     "start",
     "types",
 ];
