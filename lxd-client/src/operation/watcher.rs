@@ -32,7 +32,8 @@ pub enum Watcher {
     #[default]
     Events,
     /// By requests that the server answers when the operation has ended
-    /// (`GET /1.0/operations/{id}/wait`), each with a connection of its own.
+    /// (`GET /1.0/operations/{id}/wait`), each with a connection of its own. Of more than 64 operations at
+    /// the same time, the others are looked at once a second.
     LongPoll,
     /// By looking at each operation (`GET /1.0/operations/{id}`) at this interval.
     Polling(Duration),
