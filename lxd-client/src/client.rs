@@ -78,14 +78,15 @@ impl Client {
             return Err(Error::configuration(format!("the endpoint `{shown}` is not https://HOST:PORT")));
         };
         let authority = authority(&shown, rest.strip_suffix('/').unwrap_or(rest))?;
-        let (tls, verifier) = tls::first_contact()?;
+        let place = Arc::default();
+        let tls = tls::configuration(Trust::FirstContact(Arc::clone(&place)), None)?;
         let call = format!("first contact with {shown}");
         within(FIRST_CONTACT, &call, async {
             let connected = Transport::tcp(&authority, Some(tls)).map_err(unusable)?.connect().await;
             connected.map_err(|error| Error::transport(call.clone(), "no certificate", error))
         })
         .await?;
-        let certificate = verifier.certificate().cloned();
+        let certificate = place.get().cloned();
         let certificate =
             certificate.ok_or_else(|| Error::decode(call, "the server shows no certificate"))?;
         Ok(ServerCertificate::new(certificate))

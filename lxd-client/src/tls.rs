@@ -27,6 +27,8 @@ pub(crate) enum Trust {
     Certificate(CertificateDer<'static>),
     /// The one whose certificate has this fingerprint.
     Fingerprint(Fingerprint),
+    /// Any, as on a first contact: what it shows is put here, and nothing is to be sent to it.
+    FirstContact(Arc<OnceLock<CertificateDer<'static>>>),
 }
 
 impl Trust {
@@ -45,13 +47,23 @@ impl Trust {
         match self {
             Self::Certificate(trusted) => trusted == shown,
             Self::Fingerprint(trusted) => trusted.is_of(shown),
+            Self::FirstContact(place) => {
+                place.get_or_init(|| shown.clone().into_owned());
+                true
+            }
         }
     }
 }
 
 /// The configuration for one server.
 pub(crate) fn configuration(trust: Trust, identity: Option<&Identity>) -> Result<ClientConfig, Error> {
-    let builder = builder(|provider| Arc::new(Pinned { trust, provider }))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Arc::new(Verifier { trust, provider: Arc::clone(&provider) });
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| invalid("TLS cannot be set up", error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect();
     let chain = chain.map_err(|error| unreadable("the client's certificate", error))?;
@@ -67,33 +79,6 @@ pub(crate) fn configuration(trust: Trust, identity: Option<&Identity>) -> Result
         .map_err(|error| invalid("the client's certificate and key cannot be used", error))
 }
 
-/// The configuration for a first contact: any server will do, and its certificate is told. Nothing is to
-/// be sent to it.
-pub(crate) fn first_contact() -> Result<(ClientConfig, Arc<Shown>), Error> {
-    let mut shown = None;
-    let builder = builder(|provider| {
-        let verifier = Arc::new(Shown { certificate: OnceLock::new(), provider });
-        shown = Some(Arc::clone(&verifier));
-        verifier
-    })?;
-    let shown = shown.ok_or_else(|| Error::configuration("TLS cannot be set up"))?;
-    Ok((builder.with_no_client_auth(), shown))
-}
-
-type Builder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
-
-fn builder<V: ServerCertVerifier + 'static>(
-    verifier: impl FnOnce(Arc<CryptoProvider>) -> Arc<V>,
-) -> Result<Builder, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(Arc::clone(&provider));
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid("TLS cannot be set up", error))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier))
-}
-
 fn unreadable(what: &str, error: rustls::pki_types::pem::Error) -> Error {
     invalid(&format!("{what} cannot be read as PEM"), error)
 }
@@ -102,86 +87,52 @@ fn invalid(message: &str, error: impl std::error::Error + Send + Sync + 'static)
     Error::Configuration { message: format!("{message}: {error}"), source: Some(error.into()) }
 }
 
-/// The verifier of a server that is known; the handshake must prove its key.
+/// Accepts the server that is trusted; the handshake must prove the key of what it shows.
 #[derive(Debug)]
-struct Pinned {
+struct Verifier {
     trust: Trust,
     provider: Arc<CryptoProvider>,
 }
 
-/// The verifier of a first contact; the handshake must prove the key of what is shown.
-#[derive(Debug)]
-pub(crate) struct Shown {
-    certificate: OnceLock<CertificateDer<'static>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl Shown {
-    /// The certificate that the server has shown.
-    pub(crate) fn certificate(&self) -> Option<&CertificateDer<'static>> {
-        self.certificate.get()
-    }
-}
-
-impl Pinned {
-    fn accepts(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-        if self.trust.covers(certificate) {
-            return Ok(());
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.trust.covers(end_entity) {
+            return Ok(ServerCertVerified::assertion());
         }
         Err(rustls::Error::General(format!(
             "the server shows another certificate than the trusted one, with the fingerprint {}",
-            Fingerprint::of(certificate)
+            Fingerprint::of(end_entity)
         )))
     }
-}
 
-impl Shown {
-    fn accepts(&self, certificate: &CertificateDer<'_>) -> Result<(), rustls::Error> {
-        self.certificate.get_or_init(|| certificate.clone().into_owned());
-        Ok(())
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
-
-macro_rules! verifiers {
-    ($($verifier:ty)*) => {$(
-        impl ServerCertVerifier for $verifier {
-            fn verify_server_cert(
-                &self,
-                end_entity: &CertificateDer<'_>,
-                _intermediates: &[CertificateDer<'_>],
-                _server_name: &ServerName<'_>,
-                _ocsp_response: &[u8],
-                _now: UnixTime,
-            ) -> Result<ServerCertVerified, rustls::Error> {
-                self.accepts(end_entity)?;
-                Ok(ServerCertVerified::assertion())
-            }
-
-            fn verify_tls12_signature(
-                &self,
-                message: &[u8],
-                certificate: &CertificateDer<'_>,
-                signature: &DigitallySignedStruct,
-            ) -> Result<HandshakeSignatureValid, rustls::Error> {
-                let algorithms = &self.provider.signature_verification_algorithms;
-                verify_tls12_signature(message, certificate, signature, algorithms)
-            }
-
-            fn verify_tls13_signature(
-                &self,
-                message: &[u8],
-                certificate: &CertificateDer<'_>,
-                signature: &DigitallySignedStruct,
-            ) -> Result<HandshakeSignatureValid, rustls::Error> {
-                let algorithms = &self.provider.signature_verification_algorithms;
-                verify_tls13_signature(message, certificate, signature, algorithms)
-            }
-
-            fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-                self.provider.signature_verification_algorithms.supported_schemes()
-            }
-        }
-    )*};
-}
-
-verifiers! { Pinned Shown }

@@ -9,10 +9,12 @@ use std::time::Duration;
 use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 
 use crate::answer::WebSocket;
 use crate::backoff::Backoff;
+use crate::call::Request;
 use crate::error::Error;
 
 /// How often it is looked whether the server is silent: then it is asked whether it is there, and if it
@@ -42,11 +44,12 @@ pub(crate) enum Step {
 }
 
 /// A socket on its way.
-pub(crate) type Opening = Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>;
 
 /// What the server tells, and what becomes of the socket, without an end.
 pub(crate) struct Feed {
-    open: Box<dyn FnMut() -> Opening + Send>,
+    /// What opens the socket.
+    request: Request,
     phase: Phase,
     backoff: Backoff,
 }
@@ -58,19 +61,16 @@ enum Phase {
 }
 
 impl Feed {
-    /// A feed from the sockets that `open` opens.
-    pub(crate) fn new(mut open: impl FnMut() -> Opening + Send + 'static) -> Self {
-        let phase = Phase::Opening(open());
-        Self { open: Box::new(open), phase, backoff: Backoff::default() }
+    /// A feed whose socket this request opens.
+    pub(crate) fn new(request: Request) -> Self {
+        let phase = Phase::Opening(opening(&request));
+        Self { request, phase, backoff: Backoff::default() }
     }
 
     /// A feed that has a socket already.
-    pub(crate) fn of(socket: WebSocket, open: impl FnMut() -> Opening + Send + 'static) -> Self {
-        Self {
-            open: Box::new(open),
-            phase: Phase::Open(Box::new(Open::new(socket))),
-            backoff: Backoff::default(),
-        }
+    pub(crate) fn of(socket: WebSocket, request: Request) -> Self {
+        let phase = Phase::Open(Box::new(Open::new(socket)));
+        Self { request, phase, backoff: Backoff::default() }
     }
 
     /// What it tells next.
@@ -79,7 +79,7 @@ impl Feed {
             let error = match &mut self.phase {
                 Phase::Resting(sleep) => {
                     ready!(sleep.as_mut().poll(context));
-                    self.phase = Phase::Opening((self.open)());
+                    self.phase = Phase::Opening(opening(&self.request));
                     continue;
                 }
                 Phase::Opening(opening) => match ready!(opening.as_mut().poll(context)) {
@@ -104,6 +104,16 @@ impl Feed {
             return Poll::Ready(Step::Broken { error, rest });
         }
     }
+}
+
+fn opening(request: &Request) -> Opening {
+    let opening = request.repeated().websocket(small());
+    Box::pin(async move { Ok(opening.await?.value) })
+}
+
+/// For messages that are small: the buffers are cleared again and again, and held by each client.
+pub(crate) fn small() -> WebSocketConfig {
+    WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0)
 }
 
 /// A socket that is open.

@@ -11,10 +11,8 @@ use jiff::Timestamp;
 use lxd_types::wire::{self, Incoming, Read, Refused};
 use lxd_types::{EventLifecycle, EventLogging, Operation};
 use serde_json::Value;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
-use self::feed::{Feed, Step};
-use crate::answer::WebSocket;
+use self::feed::{Feed, Step, small};
 use crate::call::{Answers, Call, Endpoint, Request, Response, Sent};
 use crate::client::Client;
 use crate::error::Error;
@@ -30,21 +28,12 @@ const EVENTS: Endpoint = Endpoint {
     background: false,
 };
 
-/// Opens a socket of events.
-pub(crate) async fn open_socket(
-    client: Client,
-    query: impl IntoIterator<Item = (&'static str, String)>,
-) -> Result<WebSocket, Error> {
-    let mut request = Request::new(Sent::Nothing, &client, &EVENTS, &[]);
-    for (name, value) in query {
-        request.query(name, &value);
-    }
-    Ok(request.websocket(small()).await?.value)
-}
-
-/// For messages that are small: the buffers are cleared again and again, and held by each client.
-fn small() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0)
+/// The request for the events of the operations of a project.
+pub(crate) fn of_operations(client: &Client, project: &str) -> Request {
+    let mut request = Request::new(Sent::Nothing, client, &EVENTS, &[]);
+    request.query("type", &"operation");
+    request.query("project", &project);
+    *request
 }
 
 /// The events of a server (`GET /1.0/events`), as a stream.
@@ -86,11 +75,8 @@ impl Events {
         let call = request.name();
         let again = request.repeated();
         let Response { value, headers, status } = request.websocket(small()).await?;
-        let feed = Feed::of(value, move || {
-            let request = again.repeated();
-            Box::pin(async move { Ok(request.websocket(small()).await?.value) })
-        });
-        Ok(Response { value: Self { call, feed: Some(feed) }, headers, status })
+        let feed = Some(Feed::of(value, again));
+        Ok(Response { value: Self { call, feed }, headers, status })
     }
 }
 

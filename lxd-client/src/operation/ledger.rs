@@ -60,15 +60,20 @@ impl Ledger {
     pub(super) fn follow(&mut self, state: State, restarts: u64, scope: Weak<Scope>) -> Arc<Tracked> {
         let known = self.followed.get(state.id.as_str()).and_then(Weak::upgrade);
         let recent = self.recent.remove(&state.id);
-        let tracked = known.unwrap_or_else(|| {
-            let tracked = Tracked::new(state.clone(), None, restarts, scope);
-            self.followed.insert(Arc::clone(&tracked.id), Arc::downgrade(&tracked));
-            if recent.is_none() {
-                self.unseen.push_back((Instant::now() + UNSEEN, Arc::downgrade(&tracked)));
+        let tracked = match known {
+            Some(tracked) => {
+                tracked.hear(state);
+                tracked
             }
-            tracked
-        });
-        tracked.hear(state);
+            None => {
+                let tracked = Tracked::new(state, None, restarts, scope);
+                self.followed.insert(Arc::clone(&tracked.id), Arc::downgrade(&tracked));
+                if recent.is_none() {
+                    self.unseen.push_back((Instant::now() + UNSEEN, Arc::downgrade(&tracked)));
+                }
+                tracked
+            }
+        };
         if let Some(recent) = recent {
             tracked.hear_event(recent);
         }

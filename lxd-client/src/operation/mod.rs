@@ -260,11 +260,10 @@ impl<T: Read + Default> Operation<T> {
     pub async fn wait_timeout(&self, limit: Duration) -> Result<T, Error> {
         match tokio::time::timeout(limit, self.wait()).await {
             Ok(ended) => ended,
-            Err(_) => Err(Error::StillRunning {
-                call: self.call.as_ref().to_owned(),
-                operation: self.id.as_ref().to_owned(),
-                after: limit,
-            }),
+            Err(_) => {
+                let (call, operation) = self.names();
+                Err(Error::StillRunning { call, operation, after: limit })
+            }
         }
     }
 }

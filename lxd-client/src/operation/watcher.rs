@@ -19,8 +19,8 @@ use super::restarts::Restarts;
 use super::state::State;
 use super::tracked::Tracked;
 use crate::client::Client;
+use crate::events;
 use crate::events::feed::{Feed, Step};
-use crate::events::open_socket;
 
 /// How a client learns what becomes of background operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -276,9 +276,7 @@ struct Receiving {
 
 impl Receiving {
     async fn run(self) {
-        let query = [("type", "operation".to_owned()), ("project", self.scope.project.clone())];
-        let client = self.client.clone();
-        let mut feed = Feed::new(move || Box::pin(open_socket(client.clone(), query.clone())));
+        let mut feed = Feed::new(events::of_operations(&self.client, &self.scope.project));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut idle_since = None;
