@@ -213,23 +213,16 @@ struct Shared {
 impl FakeServer {
     /// Starts a server that answers the first request with the first of these, and so on.
     pub fn answering(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let answers: Mutex<VecDeque<_>> = Mutex::new(answers.into_iter().collect());
-        Self::with(move |request| {
-            let next = answers.lock().expect("a script that does not panic").pop_front();
-            next.unwrap_or_else(|| Answer::error(599, &format!("unexpected: {}", request.line())))
-        })
+        Self::with(one_by_one(answers))
     }
 
     /// The same for a server of background operations, whose clients ask which process it is
     /// (`GET /1.0`): that is answered beside the others.
     pub fn operating(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let answers: Mutex<VecDeque<_>> = Mutex::new(answers.into_iter().collect());
-        Self::with(move |request| {
-            if request.line() == "GET /1.0" {
-                return Answer::sync(r#"{"environment":{"server_pid":7}}"#);
-            }
-            let next = answers.lock().expect("a script that does not panic").pop_front();
-            next.unwrap_or_else(|| Answer::error(599, &format!("unexpected: {}", request.line())))
+        let others = one_by_one(answers);
+        Self::with(move |request| match request.line().as_str() {
+            "GET /1.0" => Answer::sync(r#"{"environment":{"server_pid":7}}"#),
+            _ => others(request),
         })
     }
 
@@ -336,6 +329,15 @@ impl FakeServer {
     pub async fn stream(&mut self) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
         self.handed_over.recv().await.expect("a server that runs")
     }
+}
+
+/// A script that answers the first request with the first of these, and so on.
+fn one_by_one(answers: impl IntoIterator<Item = Answer>) -> Box<Script> {
+    let answers: Mutex<VecDeque<_>> = Mutex::new(answers.into_iter().collect());
+    Box::new(move |request| {
+        let next = answers.lock().expect("a script that does not panic").pop_front();
+        next.unwrap_or_else(|| Answer::error(599, &format!("unexpected: {}", request.line())))
+    })
 }
 
 impl Drop for FakeServer {

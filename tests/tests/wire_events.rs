@@ -26,6 +26,14 @@ fn script(request: &Request) -> Answer {
     }
 }
 
+/// A server whose operations have ended when they are asked for.
+fn ended_by_now() -> FakeServer {
+    FakeServer::with(|request| match request.target.as_str() {
+        target if target.starts_with("/1.0/operations/") => Answer::sync(&ended(200)),
+        _ => script(request),
+    })
+}
+
 fn process(number: usize) -> Answer {
     Answer::sync(&format!(r#"{{"environment":{{"server_pid":{number}}}}}"#))
 }
@@ -272,10 +280,7 @@ async fn events_that_never_open_do_not_hold_calls_up() {
 
 #[tokio::test]
 async fn what_ends_while_the_socket_is_broken_is_looked_up() {
-    let mut server = FakeServer::with(|request| match request.target.as_str() {
-        target if target.starts_with("/1.0/operations/") => Answer::sync(&ended(200)),
-        _ => script(request),
-    });
+    let mut server = ended_by_now();
     let lxd = client(&server);
     let operation = start(&lxd).await;
     drop(server.stream().await);
@@ -384,10 +389,7 @@ async fn what_no_event_tells_of_is_asked_for() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_that_was_never_told_is_found_in_the_end() {
-    let mut server = FakeServer::with(|request| match request.target.as_str() {
-        target if target.starts_with("/1.0/operations/") => Answer::sync(&ended(200)),
-        _ => script(request),
-    });
+    let mut server = ended_by_now();
     let operation = start(&client(&server)).await;
     let mut events = server.stream().await;
     send(&mut events, &event(&running())).await;
@@ -405,10 +407,7 @@ async fn an_end_that_was_never_told_is_found_in_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_socket_that_died_unseen_is_found_out() {
-    let mut server = FakeServer::with(|request| match request.target.as_str() {
-        target if target.starts_with("/1.0/operations/") => Answer::sync(&ended(200)),
-        _ => script(request),
-    });
+    let mut server = ended_by_now();
     let operation = start(&client(&server)).await;
     let mut events = server.stream().await;
     send(&mut events, &event(&running())).await;
@@ -421,10 +420,7 @@ async fn a_socket_that_died_unseen_is_found_out() {
 
 #[tokio::test]
 async fn an_event_that_makes_no_sense_loses_nothing() {
-    let mut server = FakeServer::with(|request| match request.target.as_str() {
-        target if target.starts_with("/1.0/operations/") => Answer::sync(&ended(200)),
-        _ => script(request),
-    });
+    let mut server = ended_by_now();
     let operation = start(&client(&server)).await;
     let mut events = server.stream().await;
     send(&mut events, &frame(TEXT, br#"{"type":"operation","metadata":{"id":"#)).await;

@@ -31,6 +31,19 @@ fn chunked(metadata: &str) -> String {
     format!("{:x}\r\n{answer}\r\n0\r\n\r\n", answer.len())
 }
 
+/// A server whose operation has ended when it is waited for a second time.
+fn ending_at_the_second_wait(first: impl Fn() -> Answer + Send + Sync + 'static) -> FakeServer {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    FakeServer::with(move |request| match request.target.as_str() {
+        "/1.0" => Answer::sync("{}"),
+        "/1.0/instances" => Answer::background(&running()),
+        _ => match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => first(),
+            _ => Answer::sync(&ended(200, "null", "")),
+        },
+    })
+}
+
 /// Creates an instance.
 async fn create(lxd: &Client) -> Result<(), Error> {
     lxd.create_instance(InstancesPost { name: "t1".into(), ..Default::default() }).await
@@ -372,15 +385,8 @@ async fn a_connection_that_breaks_while_waiting_is_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_long_wait_is_no_time_out_of_reach() {
-    let asked = std::sync::atomic::AtomicUsize::new(0);
-    let mut server = FakeServer::with(move |request| match request.target.as_str() {
-        "/1.0" => Answer::sync("{}"),
-        "/1.0/instances" => Answer::background(&running()),
-        _ => match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-            0 => Answer::raw(200, &[("transfer-encoding", "chunked")], "").hand_over(),
-            _ => Answer::sync(&ended(200, "null", "")),
-        },
-    });
+    let mut server =
+        ending_at_the_second_wait(|| Answer::raw(200, &[("transfer-encoding", "chunked")], "").hand_over());
     let lxd = server.builder().timeout(Duration::from_secs(30)).build().unwrap();
     let creating = tokio::spawn({
         let lxd = lxd.clone();
@@ -394,15 +400,7 @@ async fn a_long_wait_is_no_time_out_of_reach() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_is_never_answered_is_asked_again() {
-    let asked = std::sync::atomic::AtomicUsize::new(0);
-    let server = FakeServer::with(move |request| match request.target.as_str() {
-        "/1.0" => Answer::sync("{}"),
-        "/1.0/instances" => Answer::background(&running()),
-        _ => match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-            0 => Answer::never(),
-            _ => Answer::sync(&ended(200, "null", "")),
-        },
-    });
+    let server = ending_at_the_second_wait(Answer::never);
     create(&server.client()).await.unwrap();
     assert_eq!(asked_waits(&server), 2);
 }
@@ -426,15 +424,7 @@ fn who_waits_outlives_the_runtime_in_which_it_was_asked() {
     let (send_client, receive_client) = std::sync::mpsc::channel();
     let serving = std::thread::spawn(move || {
         runtime().block_on(async move {
-            let asked = std::sync::atomic::AtomicUsize::new(0);
-            let server = FakeServer::with(move |request| match request.target.as_str() {
-                "/1.0" => Answer::sync("{}"),
-                "/1.0/instances" => Answer::background(&running()),
-                _ => match asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-                    0 => Answer::never(),
-                    _ => Answer::sync(&ended(200, "null", "")),
-                },
-            });
+            let server = ending_at_the_second_wait(Answer::never);
             send_client.send(server.client()).unwrap();
             // That the test has ended is all that counts.
             let _ = stopped.await;
