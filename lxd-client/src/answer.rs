@@ -3,20 +3,19 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::HeaderMap;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use lxd_types::wire::Read;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
+use crate::arriving::Arriving;
 use crate::envelope::{self, Outcome};
 use crate::error::Error;
 use crate::transport::Lease;
@@ -36,13 +35,13 @@ use crate::transport::Lease;
 pub struct RawAnswer {
     call: String,
     headers: HeaderMap,
-    body: Incoming,
+    body: Arriving,
     /// The connection, until all bytes have come.
     lease: Option<Lease>,
 }
 
 impl RawAnswer {
-    pub(crate) fn new(call: String, headers: HeaderMap, body: Incoming, lease: Lease) -> Self {
+    pub(crate) fn new(call: String, headers: HeaderMap, body: Arriving, lease: Lease) -> Self {
         Self { call, headers, body, lease: Some(lease) }
     }
 
@@ -60,9 +59,12 @@ impl RawAnswer {
     ///
     /// # Errors
     ///
-    /// [`Error::Transport`] where the connection breaks before the end.
+    /// [`Error::Transport`] where the connection breaks before the end, [`Error::Timeout`] where nothing
+    /// comes for too long, and [`Error::Decode`] where they are more than
+    /// [`ClientBuilder::answer_limit`](crate::ClientBuilder::answer_limit) allows: the stream has no such
+    /// limit.
     pub async fn bytes(self) -> Result<Bytes, Error> {
-        let bytes = collected(&self.call, self.body).await?;
+        let bytes = self.body.all(&self.call).await?;
         if let Some(lease) = self.lease {
             lease.give_back();
         }
@@ -98,42 +100,18 @@ impl RawAnswer {
     }
 }
 
-/// All bytes of an answer.
-pub(crate) async fn collected(call: &str, body: Incoming) -> Result<Bytes, Error> {
-    match body.collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) => Err(broken_off(call, error)),
-    }
-}
-
-fn broken_off(call: &str, error: hyper::Error) -> Error {
-    Error::transport(call.to_owned(), "the answer broke off", error)
-}
-
 impl Stream for RawAnswer {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match http_body::Body::poll_frame(Pin::new(&mut self.body), context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(None) => {
-                    if let Some(lease) = self.lease.take() {
-                        lease.give_back();
-                    }
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(broken_off(&self.call, error))));
-                }
-                // Trailers are of no use here.
-                Poll::Ready(Some(Ok(frame))) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(bytes)));
-                    }
-                }
-            }
+        let this = &mut *self;
+        let bytes = ready!(this.body.poll_bytes(&this.call, context));
+        if bytes.is_none()
+            && let Some(lease) = this.lease.take()
+        {
+            lease.give_back();
         }
+        Poll::Ready(bytes)
     }
 }
 

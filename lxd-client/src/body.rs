@@ -2,13 +2,18 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
 
 use crate::error::BoxError;
+
+/// How many bytes at hand are passed on at once.
+const PIECE: usize = 1 << 20;
 
 /// The bytes that a request sends.
 ///
@@ -20,6 +25,7 @@ use crate::error::BoxError;
 #[derive(Default)]
 pub struct Body {
     kind: Kind,
+    pace: Option<Pace>,
 }
 
 #[derive(Default)]
@@ -41,14 +47,60 @@ impl Body {
                 self.0.as_mut().poll_next(context).map_err(Into::into)
             }
         }
-        Self { kind: Kind::Stream(Box::pin(Boxed(Box::pin(stream)))) }
+        Self { kind: Kind::Stream(Box::pin(Boxed(Box::pin(stream)))), pace: None }
+    }
+
+    /// The same once more, where it is at hand.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        let kind = match &self.kind {
+            Kind::Empty => Kind::Empty,
+            Kind::Bytes(bytes) => Kind::Bytes(bytes.clone()),
+            Kind::Stream(_) => return None,
+        };
+        Some(Self { kind, pace: None })
+    }
+
+    /// Whether it may take long to send.
+    pub(crate) fn is_long(&self) -> bool {
+        match &self.kind {
+            Kind::Empty => false,
+            Kind::Bytes(bytes) => bytes.len() > PIECE,
+            Kind::Stream(_) => true,
+        }
+    }
+
+    /// Notes when it was last asked for more from now on.
+    pub(crate) fn paced(&mut self) -> Pace {
+        self.pace.insert(Pace::new()).clone()
+    }
+}
+
+/// How a body goes out: when the server last took some of it.
+#[derive(Clone)]
+pub(crate) struct Pace {
+    /// Nothing while it is the body that has nothing to send.
+    last: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { last: Arc::new(Mutex::new(Some(Instant::now()))) }
+    }
+
+    fn note(&self, last: Option<Instant>) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+    }
+
+    /// Since when the server is silent.
+    pub(crate) fn since(&self) -> Instant {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now)
     }
 }
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Self {
         let bytes = bytes.into();
-        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Bytes(bytes) } }
+        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Bytes(bytes) }, pace: None }
     }
 }
 
@@ -71,15 +123,21 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.kind {
+        let polled = match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Bytes(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.kind = Kind::Empty;
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                if bytes.is_empty() {
+                    self.kind = Kind::Empty;
+                }
+                Poll::Ready(Some(Ok(Frame::data(piece))))
             }
             Kind::Stream(stream) => stream.as_mut().poll_next(context).map_ok(Frame::data),
+        };
+        if let Some(pace) = &self.pace {
+            pace.note(polled.is_ready().then(Instant::now));
         }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

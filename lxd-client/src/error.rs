@@ -122,8 +122,9 @@ pub enum Error {
 
     /// The answer did not come in time.
     #[error(
-        "{}: no answer within {} s; a longer time can be set with ClientBuilder::timeout",
+        "{}: no {} within {} s; a longer time can be set with ClientBuilder::{setting}",
         Line(call),
+        if *setting == "connect_timeout" { "connection" } else { "answer" },
         after.as_secs_f32()
     )]
     Timeout {
@@ -131,6 +132,17 @@ pub enum Error {
         call: String,
         /// How long it was waited for.
         after: Duration,
+        /// What sets that time: `connect_timeout`, `response_timeout` or `timeout`.
+        setting: &'static str,
+    },
+
+    /// There is no access token for the call. It was not sent.
+    #[error("{}: no access token: {}", Line(call), Line(source))]
+    Token {
+        /// The call.
+        call: String,
+        /// Why, which is what the provider of tokens failed with.
+        source: BoxError,
     },
 
     /// An argument cannot be sent. Nothing was.
@@ -194,7 +206,7 @@ impl Error {
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Error::Api { status, .. } => *status >= 500 || matches!(status, 408 | 429),
-            Error::Transport { .. } | Error::Timeout { .. } => true,
+            Error::Transport { .. } | Error::Timeout { .. } | Error::Token { .. } => true,
             _ => false,
         }
     }
@@ -205,7 +217,12 @@ impl Error {
             Error::Api { call, status, message } => {
                 Error::Api { call: call.clone(), status: *status, message: message.clone() }
             }
-            Error::Timeout { call, after } => Error::Timeout { call: call.clone(), after: *after },
+            Error::Timeout { call, after, setting } => {
+                Error::Timeout { call: call.clone(), after: *after, setting }
+            }
+            Error::Token { call, .. } => {
+                Error::Token { call: call.clone(), source: Box::new(Cause(Arc::clone(error))) }
+            }
             Error::Argument { call, message } => {
                 Error::Argument { call: call.clone(), message: message.clone() }
             }
@@ -312,10 +329,13 @@ fn advice_for_status(status: u16) -> &'static str {
     }
 }
 
+/// What kind of failure of the system is behind an error, where one is.
+pub(crate) fn io_kind(error: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
+    causes(error).find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)
+}
+
 fn advice_for_source(source: &(dyn StdError + 'static)) -> &'static str {
-    let kind =
-        causes(source).find_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
-    match kind {
+    match io_kind(source) {
         Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
             "; is LXD running there?"
         }
@@ -351,7 +371,8 @@ mod tests {
         let io = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         for error in [
             Error::Api { call: call(), status: 403, message: "no".into() },
-            Error::Timeout { call: call(), after: Duration::from_secs(1) },
+            Error::Timeout { call: call(), after: Duration::from_secs(1), setting: "timeout" },
+            Error::Token { call: call(), source: "no".into() },
             Error::Argument { call: call(), message: "no".into() },
             Error::transport(call(), "cannot connect", io),
             Error::Tls { call: call(), source: "no".into() },

@@ -1,4 +1,4 @@
-//! What a server can do: the API extensions that it lists.
+//! What a server says of itself: the API extensions that it lists, and whether it trusts the client.
 
 use std::collections::HashSet;
 
@@ -30,17 +30,36 @@ pub(crate) struct Extensions {
 impl Extensions {
     pub(crate) async fn have(&self, client: &Client, name: &str) -> Result<bool, Error> {
         let fetch = || async {
-            let mut server = Server::default();
-            Request::new(Sent::Nothing, client, &SERVER, &[]).exchange().await?.read(&mut server)?;
-            Ok(server.api_extensions.into_iter().collect())
+            Ok(Server::told(Server::question(client)).await?.api_extensions.into_iter().collect())
         };
         Ok(self.names.get_or_try_init(fetch).await?.contains(name))
     }
 }
 
+/// What a server says of itself, to anybody.
 #[derive(Default)]
-struct Server {
-    api_extensions: Vec<String>,
+pub(crate) struct Server {
+    pub(crate) api_extensions: Vec<String>,
+    auth: String,
+}
+
+impl Server {
+    /// The request that asks for it.
+    pub(crate) fn question(client: &Client) -> Box<Request> {
+        Request::new(Sent::Nothing, client, &SERVER, &[])
+    }
+
+    /// What is answered to that.
+    pub(crate) async fn told(question: Box<Request>) -> Result<Self, Error> {
+        let mut server = Self::default();
+        question.exchange().await?.read(&mut server)?;
+        Ok(server)
+    }
+
+    /// Whether it trusts the client.
+    pub(crate) fn trusts(&self) -> bool {
+        self.auth == "trusted"
+    }
 }
 
 impl Read for Server {
@@ -49,6 +68,10 @@ impl Read for Server {
     }
 
     fn field(&mut self, name: &str) -> Option<&mut dyn Read> {
-        (name == "api_extensions").then_some(&mut self.api_extensions as _)
+        Some(match name {
+            "api_extensions" => &mut self.api_extensions,
+            "auth" => &mut self.auth,
+            _ => return None,
+        })
     }
 }

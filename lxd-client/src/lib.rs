@@ -79,6 +79,7 @@
 
 mod answer;
 mod api;
+mod arriving;
 mod backoff;
 mod body;
 mod call;
@@ -88,12 +89,12 @@ mod envelope;
 mod error;
 mod events;
 mod extensions;
-mod fingerprint;
 mod operation;
+mod remotes;
 mod socket;
 mod target;
-mod tls;
 mod transport;
+mod trust;
 
 pub use answer::{Connection, RawAnswer, WebSocket};
 pub use api::parameters;
@@ -103,7 +104,8 @@ pub use change::read_modify_write;
 pub use client::{Client, ClientBuilder};
 pub use error::Error;
 pub use events::{Event, EventContent, Events};
-pub use fingerprint::ServerCertificate;
 pub use lxd_types as types;
 pub use operation::{Operation, Progress, ProgressStream, Watcher};
+pub use remotes::Remotes;
 pub use tokio_tungstenite::tungstenite::Message;
+pub use trust::{AccessToken, Identity, OidcSettings, ServerCertificate, TokenRequest, TrustToken};

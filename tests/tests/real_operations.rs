@@ -9,7 +9,7 @@ use lxd_client::types::{
     CertificateType, CertificatesPost, ImagesPost, ImagesPostSource, InstancePost, InstanceSource,
     InstancesPost, ProjectsPost, ServerPatch, SourceType,
 };
-use lxd_client::{Client, Error, EventContent, Operation, Progress, Watcher};
+use lxd_client::{Client, Error, EventContent, Identity, Operation, Progress, Watcher};
 use lxd_tests::daemon::Daemon;
 use lxd_tests::proxy::{Fate, Proxy};
 use lxd_tests::real::{Place, client, finally, map, root_disk, socket, with_project};
@@ -377,7 +377,8 @@ async fn clients_with_few_rights_come_to_the_end_too() {
         let server = lxd.server().await?.environment.unwrap_or_default().certificate;
         let remote = Client::builder().endpoint(format!("https://{address}")).server_certificate(server);
 
-        let restricted = remote.clone().identity(TWO.0, TWO.1).project("theirs").build()?;
+        let restricted =
+            remote.clone().identity(Identity::from_pem(TWO.0, TWO.1)?).project("theirs").build()?;
         create_and_delete(&restricted, 5).await?;
 
         // One that the server does not trust at all, with the secret of an operation. The server has such

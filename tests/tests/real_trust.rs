@@ -5,7 +5,7 @@ use lxd_client::types::{
     CertificatePatch, CertificatePut, CertificateToken, CertificateType, CertificatesPost, OperationStatus,
     ProjectsPost, ServerPatch, ServerTrust,
 };
-use lxd_client::{Client, ClientBuilder, Error, EventContent};
+use lxd_client::{Client, ClientBuilder, Error, EventContent, Identity};
 use lxd_tests::real::{Place, finally, map, names, with_project};
 use serde_json::{Value, json};
 
@@ -119,8 +119,10 @@ async fn https(place: Place) -> Result<(), Error> {
 
     strangers_see_little(&remote.clone().build()?).await?;
     secrets_open_what_they_are_for(&place, &remote.clone().build()?).await?;
-    certificates_are_trusted(&place, &remote.clone().identity(ONE.0, ONE.1).build()?).await?;
-    tokens_are_used_once(&place, &remote.clone().identity(TWO.0, TWO.1).build()?).await?;
+    certificates_are_trusted(&place, &remote.clone().identity(Identity::from_pem(ONE.0, ONE.1)?).build()?)
+        .await?;
+    tokens_are_used_once(&place, &remote.clone().identity(Identity::from_pem(TWO.0, TWO.1)?).build()?)
+        .await?;
     other_servers_get_nothing(&place, &remote.server_certificate(ONE.0).build()?).await
 }
 

@@ -7,12 +7,14 @@ use std::time::Duration;
 use lxd_client::types::{
     CertificatesPost, ClusterPut, ImagesPost, ImagesPostSource, InstanceSource, InstancesPost,
 };
-use lxd_client::{Client, Error};
+use lxd_client::{AccessToken, Client, Error, Identity};
 use lxd_tests::fake_server::{Answer, FakeServer, UUID, envelope, operation};
 
 /// The error of a call that is answered so.
 async fn refused(answer: Answer) -> Error {
-    FakeServer::answering([answer]).client().instance("t1").await.unwrap_err()
+    let server = FakeServer::answering([answer]);
+    let lxd = server.builder().retry_for(Duration::ZERO).build().unwrap();
+    lxd.instance("t1").await.unwrap_err()
 }
 
 /// The text of an error, which must be one line.
@@ -228,7 +230,7 @@ async fn an_answer_that_does_not_come_is_a_timeout() {
         (lxd.instance_sftp("t1").await.map(drop).unwrap_err(), "GET /1.0/instances/t1/sftp"),
         (lxd.delete_instance("t1").start().await.map(drop).unwrap_err(), "DELETE /1.0/instances/t1"),
     ] {
-        let Error::Timeout { call: found, after } = &error else { panic!("{error:?}") };
+        let Error::Timeout { call: found, after, .. } = &error else { panic!("{error:?}") };
         assert_eq!((found.as_str(), *after), (call, limit));
         let text = line(&error);
         assert!(text.starts_with(&format!("{call}: no answer within 0.1 s")), "{text}");
@@ -326,8 +328,14 @@ async fn what_a_server_sent_is_not_shown_where_it_cannot_be_read() {
 #[tokio::test]
 async fn nothing_that_is_printed_shows_a_secret() {
     let server = FakeServer::answering([]);
-    let builder = server.builder().identity("a certificate", SECRET).project("p");
+    let builder = server.builder().access_token(SECRET).header("authorization", SECRET).project("p");
     assert_hidden(&builder);
+    assert_hidden(&builder.build().unwrap());
+    let identity = Identity::generate("me").unwrap();
+    for printed in [format!("{identity:?}"), format!("{:?}", server.builder().identity(identity.clone()))] {
+        assert!(identity.key().lines().all(|line| !printed.contains(line)), "{printed}");
+    }
+    assert_hidden(&AccessToken::new(SECRET));
     let lxd = server.builder().project("p").build().unwrap();
     assert!(format!("{lxd:?}").contains(&server.endpoint()), "{lxd:?}");
 

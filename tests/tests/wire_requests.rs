@@ -415,11 +415,11 @@ async fn a_view_of_a_client_is_of_a_project_and_a_member() {
 #[tokio::test]
 async fn extensions_are_asked_for_once() {
     let server = FakeServer::answering([
-        Answer::error(503, "starting"),
+        Answer::error(500, "starting"),
         Answer::sync(r#"{"api_extensions":["projects","oidc"]}"#),
     ]);
     let lxd = server.client();
-    assert_eq!(lxd.has_extension("oidc").await.unwrap_err().status(), Some(503));
+    assert_eq!(lxd.has_extension("oidc").await.unwrap_err().status(), Some(500));
     assert!(lxd.has_extension("oidc").await.unwrap());
     assert!(!lxd.use_project("p").has_extension("oid").await.unwrap());
     lxd.require_extension("projects").await.unwrap();

@@ -99,7 +99,7 @@ pub(super) async fn look_at(client: &Client, operations: Vec<Arc<Tracked>>) {
 
 /// How far an operation is.
 pub(super) async fn look(client: &Client, id: &str) -> Result<State, Error> {
-    state_in(&Request::new(Sent::Nothing, client, &GET, &[id]).exchange().await?)
+    state_in(&Request::new(Sent::Nothing, client, &GET, &[id]).once().exchange().await?)
 }
 
 /// Asks the server to cancel an operation.
@@ -171,7 +171,7 @@ impl Asking {
                 }
                 Err(error) => {
                     let since = *trouble.get_or_insert_with(Instant::now);
-                    if !error.may_pass() || since.elapsed() >= self.client.timeout() {
+                    if !error.may_pass() || since.elapsed() >= self.client.limits().patience() {
                         return tracked.lose(Lost::Failed(Arc::new(error)));
                     }
                     backoff.rest()
@@ -224,14 +224,14 @@ impl Asking {
             Ok(answer) => answer,
             Err(_) => {
                 let call = format!("GET /1.0/operations/{}/wait", self.id);
-                Err(Error::Timeout { call, after: limit })
+                Err(Error::Timeout { call, after: limit, setting: "response_timeout" })
             }
         }
     }
 
     /// One request that waits for the end; how far the operation is when it is answered.
     async fn wait_for(&self, time: Duration) -> Result<Option<State>, Error> {
-        let mut request = Request::new(Sent::Nothing, &self.client, &WAIT, &[&self.id]);
+        let mut request = Request::new(Sent::Nothing, &self.client, &WAIT, &[&self.id]).once();
         request.query("timeout", &time.as_secs());
         if let Some(secret) = &self.secret {
             request.query("secret", secret);
@@ -240,12 +240,10 @@ impl Asking {
         match state_in(&exchange) {
             // Newer servers answer so when the time is up: what the operation is at says whether it was
             // that. A stranger may not look at it.
-            Err(Error::Api { status, .. }) if exchange.came_as_success() && !matches!(status, 403 | 404) => {
-                match &self.secret {
-                    Some(_) => Ok(None),
-                    None => look(&self.client, &self.id).await.map(Some),
-                }
-            }
+            Err(Error::Api { status, .. }) if !matches!(status, 403 | 404) => match &self.secret {
+                Some(_) => Ok(None),
+                None => look(&self.client, &self.id).await.map(Some),
+            },
             answered => answered.map(Some),
         }
     }

@@ -47,7 +47,7 @@ impl Restarts {
     /// whom it trusts) leaves what is known as it is.
     pub(super) async fn look(&self, client: &Client) -> bool {
         self.looked.store(true, Ordering::Relaxed);
-        let request = Request::new(Sent::Nothing, client, &SERVER, &[]);
+        let request = Request::new(Sent::Nothing, client, &SERVER, &[]).once();
         let mut server = Server::default();
         let Ok(Ok(exchange)) = tokio::time::timeout(LIMIT, request.exchange()).await else {
             return false;

@@ -10,53 +10,68 @@ use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
+use super::proxy::Proxy;
 use crate::error::BoxError;
 
-/// How long a connection may take to come about.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent before the system asks whether the other side is still there,
+/// how often, and how many times: streams may last, and the server may vanish meanwhile.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(30), Duration::from_secs(10), 6);
 
 /// Where a server is, and how it is reached.
 pub(super) enum Server {
     Unix(PathBuf),
     Tcp(Uri, HttpConnector),
     Tls(Uri, HttpsConnector<HttpConnector>),
+    Proxied(Uri, HttpsConnector<Tunnel<HttpConnector>>),
 }
 
 impl Server {
-    /// Over TCP, with TLS where there is a configuration for it.
-    pub(super) fn tcp(uri: Uri, tls: Option<rustls::ClientConfig>) -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(LIMIT));
-        match tls {
-            Some(tls) => {
-                let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
-                Self::Tls(uri, builder.https_only().enable_http1().wrap_connector(http))
-            }
-            None => Self::Tcp(uri, http),
+    /// Over TCP.
+    pub(super) fn tcp(uri: Uri, limit: Duration) -> Self {
+        Self::Tcp(uri, connector(limit))
+    }
+
+    /// Over TLS, and through a proxy where there is one.
+    pub(super) fn tls(uri: Uri, tls: rustls::ClientConfig, proxy: Option<Proxy>, limit: Duration) -> Self {
+        // No other version of HTTP: websockets and SFTP take over a connection, which later ones share.
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+        match proxy {
+            None => Self::Tls(uri, builder.wrap_connector(connector(limit))),
+            Some(proxy) => Self::Proxied(uri, builder.wrap_connector(proxy.tunnel(connector(limit)))),
         }
     }
 
     /// Opens a connection.
     pub(super) async fn connect(&self) -> Result<Stream, BoxError> {
-        match self {
-            Self::Unix(path) => Ok(Stream::Unix(TokioIo::new(UnixStream::connect(path).await?))),
-            // Both are always ready; and their futures are large, and rarely needed.
+        // All connectors are always ready; and their futures are large, and rarely needed.
+        let stream = match self {
+            Self::Unix(path) => return Ok(Stream::Unix(TokioIo::new(UnixStream::connect(path).await?))),
             Self::Tcp(uri, connector) => {
-                let stream = Box::pin(connector.clone().call(uri.clone())).await?;
-                Ok(Stream::Tcp(Box::new(MaybeHttpsStream::Http(stream))))
+                MaybeHttpsStream::Http(Box::pin(connector.clone().call(uri.clone())).await?)
             }
-            Self::Tls(uri, connector) => {
-                let stream = Box::pin(connector.clone().call(uri.clone())).await?;
-                Ok(Stream::Tcp(Box::new(stream)))
-            }
-        }
+            Self::Tls(uri, connector) => Box::pin(connector.clone().call(uri.clone())).await?,
+            Self::Proxied(uri, connector) => Box::pin(connector.clone().call(uri.clone())).await?,
+        };
+        Ok(Stream::Tcp(Box::new(stream)))
     }
+}
+
+/// What connects within a time, which it divides among the addresses of a name.
+fn connector(limit: Duration) -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(limit));
+    let (silent, interval, times) = KEEPALIVE;
+    connector.set_keepalive(Some(silent));
+    connector.set_keepalive_interval(Some(interval));
+    connector.set_keepalive_retries(Some(times));
+    connector
 }
 
 /// A connection of any kind.

@@ -1,28 +1,28 @@
-//! The way to a server: requests go out on connections that are kept for the next ones. How a
-//! connection comes about is left to `connect`, keeping it to `pool`, what is sent to `call`.
+//! The way to a server: connections to it, which are kept for the next requests. How one comes about is
+//! left to `connect`, keeping it to `pool`, what is sent on it to `call`.
 
 mod connect;
 mod pool;
+mod proxy;
 
 use std::path::Path;
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderValue, UPGRADE};
+use http::Uri;
+use http::header::HeaderValue;
 use http::uri::Authority;
-use http::{Method, Request, Response};
-use hyper::body::{Body as _, Incoming};
 
 use self::connect::Server;
 pub(crate) use self::pool::Lease;
 use self::pool::Pool;
-use crate::body::Body;
+pub(crate) use self::proxy::Proxy;
+use crate::client::limits::Limits;
 use crate::error::BoxError;
 
 /// A server, and the connections to it.
 pub(crate) struct Transport {
     server: Server,
     pool: Arc<Pool>,
-    /// The header `Host` of all requests.
     host: HeaderValue,
     /// The server for people.
     place: String,
@@ -39,20 +39,29 @@ impl Transport {
         }
     }
 
-    /// Over TCP to `https://HOST:PORT` where there is a TLS configuration, to `http://HOST:PORT` else.
-    pub(crate) fn tcp(authority: &Authority, tls: Option<rustls::ClientConfig>) -> Result<Self, BoxError> {
-        let place = format!("{}://{authority}", if tls.is_some() { "https" } else { "http" });
-        Ok(Self {
-            server: Server::tcp(place.parse()?, tls),
-            pool: Arc::default(),
-            host: HeaderValue::from_str(authority.as_str())?,
-            place,
-        })
+    /// Over TCP to `http://HOST:PORT`.
+    pub(crate) fn tcp(authority: &Authority, limits: &Limits) -> Result<Self, BoxError> {
+        Self::at(format!("http://{authority}"), authority, |uri| Server::tcp(uri, limits.connect))
     }
 
-    /// Opens a connection and closes it again.
-    pub(crate) async fn connect(&self) -> Result<(), BoxError> {
-        self.server.connect().await.map(drop)
+    /// Over TLS to `https://HOST:PORT`.
+    pub(crate) fn tls(
+        authority: &Authority,
+        configuration: rustls::ClientConfig,
+        proxy: Option<Proxy>,
+        limits: &Limits,
+    ) -> Result<Self, BoxError> {
+        let server = |uri| Server::tls(uri, configuration, proxy, limits.connect);
+        Self::at(format!("https://{authority}"), authority, server)
+    }
+
+    fn at(
+        place: String,
+        authority: &Authority,
+        server: impl FnOnce(Uri) -> Server,
+    ) -> Result<Self, BoxError> {
+        let host = HeaderValue::from_str(authority.as_str())?;
+        Ok(Self { server: server(place.parse()?), pool: Arc::default(), host, place })
     }
 
     /// Where the server is, for people.
@@ -60,44 +69,18 @@ impl Transport {
         &self.place
     }
 
-    /// Sends a request, of which the URI is the path; the answer's body is still to come. The lease is
-    /// to be given back once that has been read.
-    ///
-    /// A connection that was kept may have been closed by the server meanwhile. What is not on its way
-    /// then is sent on another one, and what is, where to do it twice is to do it once.
-    pub(crate) async fn send(
-        &self,
-        mut request: Request<Body>,
-    ) -> Result<(Response<Incoming>, Lease), BoxError> {
-        request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
-        while let Some(mut lease) = self.pool.take() {
-            let copy = repeatable(&request);
-            match lease.send(request).await {
-                Ok(response) => return Ok((response, lease)),
-                Err(mut failed) => match failed.take_message().or(copy) {
-                    Some(unsent) => request = unsent,
-                    None => return Err(failed.into_error().into()),
-                },
-            }
-        }
-        let mut lease = self.pool.lease(self.server.connect().await?).await?;
-        match lease.send(request).await {
-            Ok(response) => Ok((response, lease)),
-            Err(failed) => Err(failed.into_error().into()),
-        }
+    /// The header `Host` of all requests.
+    pub(crate) fn host(&self) -> &HeaderValue {
+        &self.host
     }
-}
 
-/// The request once more, where it changes nothing on the server and has no body. (A websocket does: the
-/// streams of a command can be had once.)
-fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !reads || request.headers().contains_key(UPGRADE) || !request.body().is_end_stream() {
-        return None;
+    /// A connection that was kept from an earlier request. The server may have closed it meanwhile.
+    pub(crate) fn kept(&self) -> Option<Lease> {
+        self.pool.take()
     }
-    let mut copy = Request::new(Body::default());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+
+    /// A new connection.
+    pub(crate) async fn connect(&self) -> Result<Lease, BoxError> {
+        self.pool.lease(self.server.connect().await?).await
+    }
 }

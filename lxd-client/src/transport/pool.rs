@@ -113,7 +113,8 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(super) async fn send(
+    /// Sends a request, of which the URI is the path; the answer's body is still to come.
+    pub(crate) async fn send(
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {

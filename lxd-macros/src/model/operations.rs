@@ -14,6 +14,7 @@ use crate::read::{Answer, OperationOverlay, Overlay};
 
 /// The names of `Client` that are written by hand, or will be: no operation may take them.
 const CLIENT_NAMES: &[&str] = &[
+    "become_trusted",
     "builder",
     "clone",
     "default",
@@ -24,10 +25,12 @@ const CLIENT_NAMES: &[&str] = &[
     "from_remote",
     "handle",
     "has_extension",
+    "limits",
     "new",
     "operation_handle",
+    "own_headers",
     "require_extension",
-    "timeout",
+    "tokens",
     "transport",
     "use_project",
     "use_target",

@@ -1,0 +1,288 @@
+//! Sending a request until there is an answer: on a connection that is at hand or a new one, with the
+//! client's own headers and token, in the time that is given, and again where that does nothing twice.
+
+use std::future::Future;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderMap, UPGRADE};
+use http::{Method, StatusCode, Uri};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use crate::arriving::Arriving;
+use crate::backoff::Backoff;
+use crate::body::{Body, Pace};
+use crate::client::Client;
+use crate::client::limits::Limits;
+use crate::envelope::{self, Outcome};
+use crate::error::{self, BoxError, Error};
+use crate::transport::Lease;
+use crate::trust::access_token::Issued;
+
+/// What is to be sent.
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    /// The path and the query.
+    pub(super) uri: Uri,
+    /// The headers of this call alone.
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+    /// Whether it is tried once only.
+    pub(super) once: bool,
+}
+
+/// Sends what is to be sent, and gives the answer that is no refusal; its body is still to come. The
+/// lease is to be given back once that has been read.
+pub(super) async fn send(
+    client: &Client,
+    call: &str,
+    outgoing: Outgoing,
+    limits: Limits,
+) -> Result<Answered, Error> {
+    let mut retries = Retries::new(if outgoing.once { Duration::ZERO } else { limits.retry });
+    let tokens = client.tokens();
+    let token = match tokens {
+        Some(tokens) => Some(tokens.token(call).await?),
+        None => None,
+    };
+    let mut renewed = false;
+    let mut sending = Sending { client, call, outgoing, limits, token };
+    loop {
+        let begun = Instant::now();
+        let attempt = sending.attempt().await;
+        sending.outgoing.trace(&attempt, begun.elapsed());
+        let Failure { error, remedy } = match attempt {
+            Ok(answered) => return Ok(answered),
+            Err(failure) => failure,
+        };
+        match remedy {
+            // Each ends one of the connections that were kept: it is not for ever.
+            Remedy::AnotherConnection => {}
+            Remedy::Rest if retries.rest().await => {}
+            Remedy::AnotherToken(headers) if !std::mem::replace(&mut renewed, true) => {
+                let (Some(tokens), Some(refused)) = (tokens, &sending.token) else { return Err(error) };
+                match tokens.instead_of(refused, &headers, call).await? {
+                    Some(other) => sending.token = Some(other),
+                    None => return Err(error),
+                }
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+type Answered = (http::Response<Incoming>, Lease);
+
+/// A request, while it is tried.
+struct Sending<'a> {
+    client: &'a Client,
+    call: &'a str,
+    outgoing: Outgoing,
+    limits: Limits,
+    token: Option<Arc<Issued>>,
+}
+
+/// Why an attempt gave no answer, and what may help.
+struct Failure {
+    error: Error,
+    remedy: Remedy,
+}
+
+enum Remedy {
+    /// Nothing that is known, or what was sent may have been done.
+    None,
+    /// The connection was kept from an earlier request, and closed meanwhile.
+    AnotherConnection,
+    /// The server could not take it yet.
+    Rest,
+    /// The server refused the token, with these headers.
+    AnotherToken(HeaderMap),
+}
+
+impl Sending<'_> {
+    async fn attempt(&mut self) -> Result<Answered, Failure> {
+        let transport = self.client.transport();
+        let (mut lease, kept) = match transport.kept() {
+            Some(lease) => (lease, true),
+            None => (self.connected().await?, false),
+        };
+        let copy = self.outgoing.body.copy();
+        let is_at_hand = copy.is_some();
+        let mut body = copy.unwrap_or_else(|| std::mem::take(&mut self.outgoing.body));
+        let pace = body.is_long().then(|| body.paced());
+        let request = self.request(body);
+        let answer = lease.send(request);
+        let response = match unless_silent(self.limits.response, pace, answer).await {
+            Some(Ok(response)) => response,
+            Some(Err(mut failed)) => {
+                let only_read = is_at_hand && self.outgoing.only_reads();
+                let unsent = failed.take_message().map(|unsent| self.outgoing.body = unsent.into_body());
+                let again = kept && (unsent.is_some() || only_read);
+                let remedy = if again { Remedy::AnotherConnection } else { Remedy::None };
+                return Err(Failure { error: self.no_answer(failed.into_error()), remedy });
+            }
+            None => {
+                let (call, after) = (self.call.to_owned(), self.limits.response);
+                let error = Error::Timeout { call, after, setting: "response_timeout" };
+                return Err(Failure { error, remedy: Remedy::None });
+            }
+        };
+        if response.status().as_u16() < 400 {
+            return Ok((response, lease));
+        }
+        let (head, body) = response.into_parts();
+        let body = Arriving::new(body, self.limits).all(self.call).await;
+        let body = body.map_err(|error| Failure { error, remedy: Remedy::None })?;
+        lease.give_back();
+        let (error, by_server) = refusal(self.call, head.status.as_u16(), &body);
+        let remedy = match head.status {
+            _ if !is_at_hand => Remedy::None,
+            StatusCode::UNAUTHORIZED => Remedy::AnotherToken(head.headers),
+            // LXD says so before it does anything. What is between may not know what it has done.
+            StatusCode::SERVICE_UNAVAILABLE if by_server || self.outgoing.only_reads() => Remedy::Rest,
+            _ => Remedy::None,
+        };
+        Err(Failure { error, remedy })
+    }
+
+    async fn connected(&mut self) -> Result<Lease, Failure> {
+        let (begun, after) = (Instant::now(), self.limits.connect);
+        let error = match tokio::time::timeout(after, self.client.transport().connect()).await {
+            Ok(Ok(lease)) => return Ok(lease),
+            // The connector divides the time among the addresses of a name.
+            Ok(Err(error)) if begun.elapsed() < after => error,
+            _ => {
+                let error = Error::Timeout { call: self.call.to_owned(), after, setting: "connect_timeout" };
+                return Err(Failure { error, remedy: Remedy::None });
+            }
+        };
+        let is_refused = error::io_kind(error.as_ref()) == Some(ErrorKind::ConnectionRefused);
+        let remedy = if is_refused { Remedy::Rest } else { Remedy::None };
+        Err(Failure { error: self.no_answer(error), remedy })
+    }
+
+    fn request(&self, body: Body) -> http::Request<Body> {
+        let outgoing = &self.outgoing;
+        let mut request = http::Request::new(body);
+        *request.method_mut() = outgoing.method.clone();
+        *request.uri_mut() = outgoing.uri.clone();
+        let headers = request.headers_mut();
+        *headers = self.client.own_headers();
+        for (name, value) in &outgoing.headers {
+            headers.insert(name, value.clone());
+        }
+        if let Some(token) = &self.token {
+            token.show_in(headers);
+        }
+        request
+    }
+
+    fn no_answer(&self, error: impl Into<BoxError>) -> Error {
+        let doing = format!("no answer from {}", self.client.transport().place());
+        Error::transport(self.call.to_owned(), &doing, error)
+    }
+}
+
+impl Outgoing {
+    /// Whether to do it twice is to do it once. (A websocket is not that: the streams of a command can
+    /// be had once.)
+    fn only_reads(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD) && !self.headers.contains_key(UPGRADE)
+    }
+
+    /// Tells what was asked and what came of it; not the query, which may hold secrets.
+    fn trace(&self, attempt: &Result<Answered, Failure>, time: Duration) {
+        let (method, path) = (&self.method, self.uri.path());
+        match attempt {
+            Ok((response, _)) => {
+                tracing::debug!(%method, path, status = response.status().as_u16(), ?time, "answered");
+            }
+            Err(Failure { error, remedy }) => {
+                let again = !matches!(remedy, Remedy::None);
+                tracing::debug!(%method, path, status = error.status(), ?time, %error, again, "failed");
+            }
+        }
+    }
+}
+
+/// How long a request is tried again.
+struct Retries {
+    time: Duration,
+    until: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Retries {
+    fn new(time: Duration) -> Self {
+        Self { time, until: None, backoff: Backoff::default() }
+    }
+
+    /// Rests after a failure, where there is time for another attempt.
+    async fn rest(&mut self) -> bool {
+        let now = Instant::now();
+        // Where that is for ever, it is left to the limit of the call.
+        let until = *self.until.get_or_insert_with(|| now.checked_add(self.time).unwrap_or(now));
+        let rest = self.backoff.rest();
+        let again = self.time > Duration::ZERO && now + rest <= until;
+        if again {
+            tokio::time::sleep(rest).await;
+        }
+        again
+    }
+}
+
+/// What comes within a time; that it does not is an error.
+pub(crate) fn within<'a, T>(
+    limit: Duration,
+    call: &'a str,
+    coming: impl Future<Output = Result<T, Error>> + Send + 'a,
+) -> impl Future<Output = Result<T, Error>> + Send + 'a {
+    let coming = tokio::time::timeout(limit, Box::pin(coming));
+    async move {
+        match coming.await {
+            Ok(came) => came,
+            Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit, setting: "timeout" }),
+        }
+    }
+}
+
+/// What comes before the server has been silent for so long: it is not, while it takes the body.
+async fn unless_silent<T>(limit: Duration, pace: Option<Pace>, coming: impl Future<Output = T>) -> Option<T> {
+    let mut coming = std::pin::pin!(coming);
+    let mut left = limit;
+    loop {
+        let early = tokio::time::timeout(left, coming.as_mut()).await;
+        let silent = match (early, &pace) {
+            (Ok(came), _) => return Some(came),
+            (Err(_), None) => return None,
+            (Err(_), Some(pace)) => pace.since().elapsed(),
+        };
+        left = limit.checked_sub(silent).filter(|left| !left.is_zero())?;
+    }
+}
+
+/// The refusal that an answer is, and whether it is LXD's own. What is no envelope comes from something
+/// between the client and the server.
+fn refusal(call: &str, status: u16, body: &[u8]) -> (Error, bool) {
+    // A refused websocket has the envelope after a line of text.
+    let after_a_line = body.iter().position(|byte| *byte == b'\n').map(|end| &body[end + 1..]);
+    let envelopes = [Some(body), after_a_line].into_iter().flatten();
+    let told = envelopes.filter_map(|json| envelope::read(json, &mut ()).ok()).next();
+    let (status, message, by_server) = match told {
+        Some(Outcome::Refusal(0, message)) => (status, message, true),
+        Some(Outcome::Refusal(status, message)) => (status, message, true),
+        _ => (status, plain(body), false),
+    };
+    (Error::Api { call: call.to_owned(), status, message }, by_server)
+}
+
+/// The start of an answer that is no envelope, for people.
+fn plain(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    match text.trim() {
+        "" => "refused without a reason".to_owned(),
+        text => text.chars().take(200).collect(),
+    }
+}
