@@ -15,6 +15,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::tls::{self, Handshake};
+
 /// The UUID of the operation in [`operation`].
 pub const UUID: &str = "6916c8a6-9b7d-4abd-90b3-aedfec7ec7da";
 
@@ -208,6 +210,7 @@ struct Shared {
     /// How many of the connections are open.
     open: watch::Sender<usize>,
     handed_over: mpsc::UnboundedSender<Stream>,
+    handshakes: Mutex<Vec<Handshake>>,
 }
 
 impl FakeServer {
@@ -240,6 +243,7 @@ impl FakeServer {
             connections: AtomicUsize::new(0),
             open: watch::Sender::default(),
             handed_over: sender,
+            handshakes: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn({
@@ -271,6 +275,32 @@ impl FakeServer {
             }
         });
         format!("http://{address}")
+    }
+
+    /// Listens for TLS too, on this machine's loopback; returns the endpoint.
+    pub async fn tls_endpoint(&mut self, server: rustls::ServerConfig) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port to listen on");
+        let address = listener.local_addr().expect("an address");
+        let (shared, server) = (self.shared.clone(), Arc::new(server));
+        self.tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let (shared, server) = (shared.clone(), server.clone());
+                connections.spawn(async move {
+                    let (handshake, stream) = tls::accept(stream, server).await;
+                    shared.handshakes.lock().expect("handshakes").push(handshake);
+                    if let Some(stream) = stream {
+                        shared.serve(Box::new(stream)).await;
+                    }
+                });
+            }
+        });
+        format!("https://{address}")
+    }
+
+    /// How the clients began to speak TLS so far.
+    pub fn handshakes(&self) -> Vec<Handshake> {
+        self.shared.handshakes.lock().expect("handshakes").clone()
     }
 
     /// A builder of clients of this server. They follow operations by requests that wait, so that a

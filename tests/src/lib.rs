@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod certificates;
 pub mod daemon;
 pub mod fake_server;
 pub mod proxy;
 pub mod real;
+pub mod tls;
 pub mod websocket;
 
 #[cfg(doctest)]
