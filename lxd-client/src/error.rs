@@ -112,7 +112,7 @@ pub enum Error {
     },
 
     /// The connection is not safe: one side does not trust the other, or their protocols differ.
-    #[error("{}: no safe connection: {}", Line(call), Line(source))]
+    #[error("{}: no safe connection: {}{}", Line(call), Line(source), advice_for_tls(source.as_ref()))]
     Tls {
         /// The call.
         call: String,
@@ -325,6 +325,38 @@ fn advice_for_status(status: u16) -> &'static str {
     match status {
         401 | 403 => "; does the server trust this client, and may it do this?",
         412 => "; read the object again, and change that",
+        _ => "",
+    }
+}
+
+/// What to do about a failure of TLS; those of a pinned certificate say it themselves.
+fn advice_for_tls(source: &(dyn StdError + 'static)) -> &'static str {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
+    match causes(source).find_map(|cause| cause.downcast_ref::<Tls>()) {
+        Some(Tls::InvalidCertificate(why)) => match why {
+            Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                "; the server's certificate has expired: renew it there"
+            }
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                "; the server's certificate is not for this host: use a name that is in it"
+            }
+            Certificate::BadSignature => {
+                "; the server does not have the key of the certificate that it shows"
+            }
+            // One that signed itself is told so too.
+            _ => {
+                "; the server's certificate is signed by none of the authorities that are trusted: pin it with \
+                 ClientBuilder::server_fingerprint, or name its authority with server_authority"
+            }
+        },
+        Some(Tls::AlertReceived(
+            Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA,
+        )) => "; the server refuses the client's certificate: is it in its time, and for clients?",
+        Some(Tls::InvalidMessage(_)) => "; is it https that is spoken there?",
         _ => "",
     }
 }
