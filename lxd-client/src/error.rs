@@ -315,6 +315,10 @@ fn is_tls(error: &(dyn StdError + 'static)) -> bool {
     error.is::<rustls::Error>()
 }
 
+fn is_no_http(error: &(dyn StdError + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
+}
+
 /// The failure of TLS itself, of which the layers above say only that they could not connect.
 fn deepest(source: BoxError) -> BoxError {
     let tls = causes(source.as_ref()).find_map(|cause| cause.downcast_ref::<rustls::Error>()).cloned();
@@ -372,6 +376,7 @@ fn advice_for_source(source: &(dyn StdError + 'static)) -> &'static str {
             "; is LXD running there?"
         }
         Some(std::io::ErrorKind::PermissionDenied) => "; is this user in the group `lxd`?",
+        _ if causes(source).any(is_no_http) => "; is it LXD that answers there?",
         _ => "",
     }
 }

@@ -4,6 +4,7 @@
 //! A request that is no well-formed HTTP/1.1 ends its connection, with a panic that says why.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use lxd_client::{Client, ClientBuilder, Watcher};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -359,6 +360,26 @@ impl FakeServer {
     pub async fn stream(&mut self) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
         self.handed_over.recv().await.expect("a server that runs")
     }
+}
+
+/// A server that treats each connection so, for what is no HTTP: its address.
+///
+/// # Panics
+///
+/// Where it cannot listen.
+pub async fn raw<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = std::io::Result<()>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port to listen on");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // The client may leave.
+            tokio::spawn(treat(stream));
+        }
+    });
+    address
 }
 
 /// A script that answers the first request with the first of these, and so on.
