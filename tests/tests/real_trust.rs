@@ -6,6 +6,7 @@ use lxd_client::types::{
     ProjectsPost, ServerPatch, ServerTrust,
 };
 use lxd_client::{Client, ClientBuilder, Error, EventContent, Identity};
+use lxd_tests::base64;
 use lxd_tests::real::{Place, finally, map, names, with_project};
 use serde_json::{Value, json};
 
@@ -234,18 +235,4 @@ async fn other_servers_get_nothing(place: &Place, remote: &Client) -> Result<(),
     assert!(error.to_string().contains("another certificate"), "{error}");
     assert!(place.lxd.project(&name).await.unwrap_err().is_not_found());
     Ok(())
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let bits =
-            three.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let letter = char::from(LETTERS[bits >> (18 - 6 * place) & 63]);
-            text.push(if place <= three.len() { letter } else { '=' });
-        }
-    }
-    text
 }
