@@ -176,3 +176,121 @@ impl fmt::Debug for Remotes {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::{Remotes, folder};
+    use crate::error::Error;
+    use crate::trust::Identity;
+
+    /// A folder with files, which is removed with it.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn with(name: &str, files: &[(&str, &str)]) -> Self {
+            let folder = std::env::temp_dir().join(format!("lxd-client-{name}-{}", std::process::id()));
+            for (path, text) in files {
+                let path = folder.join(path);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            Self(folder)
+        }
+
+        fn load(&self) -> Result<Remotes, Error> {
+            Remotes::load_from(&self.0)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            // A test that failed leaves it.
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const CONFIGURATION: &str = "
+default-remote: lab
+remotes:
+  images: {addr: 'https://images.example', protocol: simplestreams, public: true}
+  lab: {addr: 'https://lab.example:8443', auth_type: tls, project: ours, protocol: lxd, public: false}
+  signed: {addr: 'https://signed.example:8443', protocol: lxd}
+  public: {addr: 'https://public.example:8443', protocol: lxd, public: true}
+  here: {addr: 'unix:///here/unix.socket', public: false}
+  broken: {protocol: lxd}
+aliases: {}
+";
+
+    #[test]
+    fn remotes_are_what_lxc_has_of_them() {
+        let (own, server) = (Identity::generate("me").unwrap(), Identity::generate("lab").unwrap());
+        let folder = Folder::with(
+            "remotes",
+            &[
+                ("config.yml", CONFIGURATION),
+                ("client.crt", own.certificate()),
+                ("client.key", own.key()),
+                ("client.ca", server.certificate()),
+                ("servercerts/lab.crt", server.certificate()),
+            ],
+        );
+        let remotes = folder.load().unwrap();
+        assert_eq!(remotes.default_name(), "lab");
+        assert_eq!(remotes.names(), ["broken", "here", "images", "lab", "local", "public", "signed"]);
+
+        let shown = |name: &str| format!("{:?}", remotes.builder(name).unwrap());
+        let lab = shown("lab");
+        assert!(lab.contains("https://lab.example:8443") && lab.contains(r#"Some("ours")"#), "{lab}");
+        assert!(lab.contains(&own.fingerprint()), "{lab}");
+        assert!(shown("signed").contains(&own.fingerprint()));
+        // A stranger will do.
+        assert!(shown("public").contains("identity: None"));
+        assert!(shown("here").contains("unix:///here/unix.socket"));
+        assert!(shown("local").contains("endpoint: None"));
+        for name in ["lab", "signed", "public", "here"] {
+            assert!(remotes.builder(name).unwrap().build().is_ok(), "{name}");
+        }
+
+        let refused = |name: &str| remotes.builder(name).unwrap_err().to_string();
+        assert!(refused("images").contains("holds images (simplestreams)"));
+        assert!(refused("broken").contains("no `addr`"));
+        let unknown = refused("nowhere");
+        assert!(
+            unknown.contains("no remote `nowhere`") && unknown.contains("here, images, lab"),
+            "{unknown}"
+        );
+    }
+
+    #[test]
+    fn what_lxc_has_is_checked() {
+        let folder = Folder::with("remotes-yaml", &[("config.yml", "remotes: [")]);
+        let error = folder.load().unwrap_err().to_string();
+        assert!(error.contains("config.yml cannot be read as YAML"), "{error}");
+
+        let files = [("config.yml", CONFIGURATION), ("client.crt", "no"), ("client.key", "ENCRYPTED")];
+        let folder = Folder::with("remotes-key", &files);
+        let error = folder.load().unwrap().builder("lab").unwrap_err().to_string();
+        assert!(error.contains("the client's certificate"), "{error}");
+
+        // Without any, there is this machine.
+        let folder = Folder::with("remotes-none", &[]);
+        let remotes = folder.load().unwrap();
+        assert_eq!((remotes.default_name(), remotes.names()), ("local", vec!["local"]));
+        assert!(remotes.builder("local").is_ok());
+        assert!(remotes.builder("lab").unwrap_err().to_string().contains("`lxc remote add`"));
+    }
+
+    #[test]
+    fn the_folder_is_where_lxc_has_it() {
+        let home = Folder::with("remotes-home", &[(".config/lxc/config.yml", "")]);
+        let at = |named: Option<&str>| folder(named.map(PathBuf::from), Some(home.0.clone()));
+        assert_eq!(at(Some("/named")), PathBuf::from("/named"));
+        assert_eq!(at(None), home.0.join(".config/lxc"));
+        let snap = home.0.join("snap/lxd/common/config");
+        std::fs::create_dir_all(&snap).unwrap();
+        std::fs::write(snap.join("config.yml"), "").unwrap();
+        assert_eq!(at(None), snap);
+    }
+}

@@ -11,6 +11,7 @@ use lxd_client::types::{
 };
 use lxd_client::{Body, Client, Error, read_modify_write};
 use lxd_tests::fake_server::{Answer, FakeServer, Request, operation};
+use lxd_tests::websocket::agree;
 
 /// A server that has nothing to say to anything.
 fn silent() -> FakeServer {
@@ -557,4 +558,41 @@ async fn where_there_is_no_server_the_error_says_where_it_was_looked_for() {
     assert!(text.starts_with("GET /1.0/instances/t1: "), "{text}");
     assert!(text.contains(&endpoint) && text.contains("is LXD running there?"), "{text}");
     assert!(std::error::Error::source(&error).is_some());
+}
+
+#[tokio::test]
+async fn headers_of_the_users_own_go_with_all_requests() {
+    let server = FakeServer::with(|request| match request.target.contains("websocket") {
+        true => agree(request),
+        false => Answer::sync("{}"),
+    });
+    let count = std::sync::atomic::AtomicU64::new(0);
+    let builder =
+        server.builder().user_agent("lab/1.0").header("X-Team", "storage").header("x-team", "network");
+    let builder = builder.layer(move |headers| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        headers.insert("x-request-number", number.into());
+    });
+    let lxd = builder.build().unwrap();
+    lxd.server().await.unwrap();
+    drop(lxd.operation_websocket("u").await.unwrap());
+    lxd.server().header("x-team", "compute").header("user-agent", "once").await.unwrap();
+    let shown: Vec<_> = ["user-agent", "x-team", "x-request-number"]
+        .iter()
+        .map(|name| {
+            server
+                .requests()
+                .iter()
+                .map(|request| request.header(name).unwrap().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(shown[0], ["lab/1.0", "lab/1.0", "once"]);
+    assert_eq!(shown[1], ["network", "network", "compute"]);
+    assert_eq!(shown[2], ["0", "1", "2"]);
+
+    let server = FakeServer::with(|_| Answer::sync("{}"));
+    server.client().server().await.unwrap();
+    let agent = server.request().header("user-agent").unwrap().to_owned();
+    assert!(agent.starts_with("lxd-client/0."), "{agent}");
 }
