@@ -1,14 +1,19 @@
 //! A real LXD that belongs to one test, which may kill it and start it again. LXD has to be installed:
 //! `tests/with-lxd` sees to that.
 
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lxd_client::types::StoragePoolsPost;
-use lxd_client::{Client, ClientBuilder};
+use lxd_client::types::{ServerPatch, StoragePoolsPost};
+use lxd_client::{Client, ClientBuilder, Error};
+use tokio::sync::Mutex;
+
+use crate::real::finally;
 
 /// A daemon in a folder of its own, with a storage pool `default`.
 ///
@@ -42,6 +47,52 @@ impl Daemon {
     /// The path of its socket.
     pub fn socket(&self) -> String {
         self.folder.join("unix.socket").display().to_string()
+    }
+
+    /// Its folder, which belongs to root.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Puts a file into its folder, for the next start.
+    ///
+    /// # Panics
+    ///
+    /// Where that fails.
+    pub fn put(&self, name: &str, text: &str) {
+        let mut file = as_root("tee")
+            .arg(self.folder.join(name))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the command `tee`");
+        let mut input = file.stdin.take().expect("its input");
+        input.write_all(text.as_bytes()).expect("its input");
+        drop(input);
+        assert!(file.wait().expect("its end").success());
+    }
+
+    /// Opens it for HTTPS on this machine; returns the address.
+    ///
+    /// # Panics
+    ///
+    /// Where that fails.
+    pub async fn listen(&self) -> String {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("a free port").to_string();
+        self.configure("core.https_address", &address).await;
+        address
+    }
+
+    /// Sets a key of its configuration.
+    ///
+    /// # Panics
+    ///
+    /// Where that fails.
+    pub async fn configure(&self, key: &str, value: &str) {
+        let config = [(key.to_owned(), serde_json::Value::from(value))].into();
+        let lxd = self.builder().build().expect("a client");
+        lxd.modify_server(ServerPatch { config: Some(config) }).await.expect("a setting");
     }
 
     /// A builder of clients of it.
@@ -101,6 +152,24 @@ impl Daemon {
         let removed = as_root("rm").args(["-rf", "--one-file-system"]).arg(&self.folder).status();
         assert!(removed.expect("the command `rm`").success());
     }
+}
+
+/// Runs a test with a daemon of its own, which is removed however the test ends.
+///
+/// # Panics
+///
+/// With what the test failed with; and where LXD is not installed, or does not start or end.
+pub async fn with_daemon<F>(body: impl FnOnce(Arc<Mutex<Daemon>>) -> F)
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let daemon = Arc::new(Mutex::new(Daemon::start().await));
+    finally(body(Arc::clone(&daemon)), async move {
+        let daemon = Arc::into_inner(daemon).expect("a test that has ended").into_inner();
+        daemon.remove();
+        Ok(())
+    })
+    .await;
 }
 
 fn start(folder: &Path) -> Child {

@@ -10,9 +10,9 @@ use lxd_client::types::{
     InstancesPost, ProjectsPost, ServerPatch, SourceType,
 };
 use lxd_client::{Client, Error, EventContent, Identity, Operation, Progress, Watcher};
-use lxd_tests::daemon::Daemon;
+use lxd_tests::daemon::with_daemon;
 use lxd_tests::proxy::{Fate, Proxy};
-use lxd_tests::real::{Place, client, finally, map, root_disk, socket, with_project};
+use lxd_tests::real::{Place, client, map, root_disk, socket, with_project};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
@@ -289,20 +289,6 @@ async fn a_download_tells_its_progress_and_can_be_cancelled() {
         let error = download.wait().await.unwrap_err();
         assert!(matches!(error, Error::Cancelled { .. } | Error::Operation { .. }), "{error:?}");
         assert!(told.collect::<Vec<_>>().await.len() < 5);
-        Ok(())
-    })
-    .await;
-}
-
-/// Runs a test with a daemon of its own.
-async fn with_daemon<F>(body: impl FnOnce(Arc<tokio::sync::Mutex<Daemon>>) -> F)
-where
-    F: Future<Output = Result<(), Error>> + Send + 'static,
-{
-    let daemon = Arc::new(tokio::sync::Mutex::new(Daemon::start().await));
-    finally(body(Arc::clone(&daemon)), async move {
-        let daemon = Arc::into_inner(daemon).expect("a test that has ended").into_inner();
-        daemon.remove();
         Ok(())
     })
     .await;
