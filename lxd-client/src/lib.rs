@@ -62,11 +62,40 @@
 //!
 //! [`Client::events`] gives the events themselves, as a stream of [`Event`]s.
 //!
+//! # Remote servers
+//!
+//! A server behind `https://` has to be the right one, which [`ClientBuilder::server_certificate`],
+//! [`server_fingerprint`](ClientBuilder::server_fingerprint),
+//! [`server_authority`](ClientBuilder::server_authority) or
+//! [`system_authorities`](ClientBuilder::system_authorities) tells; nothing is sent to any other. It knows
+//! the client by the certificate of its [`Identity`], or by an access token. A client becomes trusted by a
+//! [`TrustToken`] ([`ClientBuilder::join`]) or a password ([`Client::become_trusted`]).
+//! [`Client::from_remote`] takes what `lxc` knows. All of it is HTTP/1.1: other protocols take over
+//! connections, which HTTP/2 does not have to give.
+//!
+//! # Limits
+//!
+//! There is a limit for connecting ([`ClientBuilder::connect_timeout`], 10 seconds), for a server that is
+//! silent ([`response_timeout`](ClientBuilder::response_timeout), 5 minutes), for a whole call
+//! ([`timeout`](ClientBuilder::timeout), 10 minutes) and for the size of an answer that is taken as a whole
+//! ([`answer_limit`](ClientBuilder::answer_limit), 256 MiB). They do not cut off what goes on: waits,
+//! uploads, streams of bytes, websockets.
+//!
+//! A call that the server could not take yet is tried again ([`retry_for`](ClientBuilder::retry_for), 5
+//! seconds). One that finds out that its kept connection was closed is sent on another, where it only reads
+//! or was not sent. Nothing is sent twice that could act twice. Dropping a call closes its connection.
+//!
 //! # Errors
 //!
 //! There is one type, [`Error`]. A refusal is [`Error::Api`], with [`Error::is_not_found`],
-//! [`Error::is_conflict`] and the like; an operation that failed is [`Error::Operation`]. Answers have to
-//! come in the time that [`ClientBuilder::timeout`] sets.
+//! [`Error::is_conflict`] and the like; an operation that failed is [`Error::Operation`].
+//!
+//! # Tracing
+//!
+//! Each attempt of a call is an event of [`tracing`](https://docs.rs/tracing) at the level `debug`, target
+//! `lxd_client::call`: method, path without the query, status, time, and the error with whether it is tried again.
+//! No secret is in it. (The libraries below have their own: `tungstenite` tells all that goes over a websocket
+//! by the crate `log`, at the level `trace`.)
 //!
 //! # Types
 //!

@@ -88,7 +88,7 @@ pub enum NoParameters {}
 /// A call that runs when it is awaited.
 ///
 /// `T` is what it answers with; `P` marks which parameters it takes, each of them a setter. A call is
-/// made by a method of [`Client`]:
+/// made by a method of [`Client`](crate::Client):
 ///
 /// ```no_run
 /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {

@@ -197,11 +197,11 @@ impl Outgoing {
         let (method, path) = (&self.method, self.uri.path());
         match attempt {
             Ok((response, _)) => {
-                tracing::debug!(%method, path, status = response.status().as_u16(), ?time, "answered");
+                tracing::debug!(target: "lxd_client::call", %method, path, status = response.status().as_u16(), ?time, "answered");
             }
             Err(Failure { error, remedy }) => {
                 let again = !matches!(remedy, Remedy::None);
-                tracing::debug!(%method, path, status = error.status(), ?time, %error, again, "failed");
+                tracing::debug!(target: "lxd_client::call", %method, path, status = error.status(), ?time, %error, again, "failed");
             }
         }
     }
