@@ -66,27 +66,28 @@ impl Arriving {
             late.as_mut().reset(end);
         }
         ready!(late.as_mut().poll(context));
-        Poll::Ready(Error::Timeout { call: call.to_owned(), after, setting: "response_timeout" })
+        Poll::Ready(Error::Timeout { call: call.to_owned(), after, setting: Some("response_timeout") })
     }
 
     /// All bytes.
     pub(crate) async fn all(mut self, call: &str) -> Result<Bytes, Error> {
         let announced = self.body.size_hint().lower();
         self.check(announced, call)?;
-        let mut all = match self.next(call).await.transpose()? {
-            // Most answers come in one piece, which is given as it is.
-            Some(first) if first.len() as u64 >= announced => {
-                let Some(second) = self.next(call).await.transpose()? else { return Ok(first) };
-                BytesMut::from_iter(first.iter().chain(&second))
+        let Some(first) = self.next(call).await.transpose()? else { return Ok(Bytes::new()) };
+        let mut more = None;
+        if first.len() as u64 >= announced {
+            more = self.next(call).await.transpose()?;
+            if more.is_none() {
+                // Most answers come in one piece, which is given as it is.
+                return Ok(first);
             }
-            Some(first) => {
-                let mut all =
-                    BytesMut::with_capacity(usize::try_from(announced).map_or(ROOM, |all| all.min(ROOM)));
-                all.extend_from_slice(&first);
-                all
-            }
-            None => return Ok(Bytes::new()),
-        };
+        }
+        let mut all = BytesMut::with_capacity(usize::try_from(announced).map_or(ROOM, |all| all.min(ROOM)));
+        all.extend_from_slice(&first);
+        if let Some(second) = more {
+            self.check(all.len() as u64 + second.len() as u64, call)?;
+            all.extend_from_slice(&second);
+        }
         while let Some(more) = self.next(call).await.transpose()? {
             self.check(all.len() as u64 + more.len() as u64, call)?;
             all.extend_from_slice(&more);

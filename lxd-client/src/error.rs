@@ -122,18 +122,20 @@ pub enum Error {
 
     /// The answer did not come in time.
     #[error(
-        "{}: no {} within {} s; a longer time can be set with ClientBuilder::{setting}",
+        "{}: no {} within {} s{}",
         Line(call),
-        if *setting == "connect_timeout" { "connection" } else { "answer" },
-        after.as_secs_f32()
+        if *setting == Some("connect_timeout") { "connection" } else { "answer" },
+        after.as_secs_f32(),
+        setting.map(|name| format!("; a longer time can be set with ClientBuilder::{name}")).unwrap_or_default()
     )]
     Timeout {
         /// The call.
         call: String,
         /// How long it was waited for.
         after: Duration,
-        /// What sets that time: `connect_timeout`, `response_timeout` or `timeout`.
-        setting: &'static str,
+        /// The setter of [`ClientBuilder`](crate::ClientBuilder) that this time is from, where it is from
+        /// one: `connect_timeout`, `response_timeout` or `timeout`.
+        setting: Option<&'static str>,
     },
 
     /// There is no access token for the call. It was not sent.
@@ -218,7 +220,7 @@ impl Error {
                 Error::Api { call: call.clone(), status: *status, message: message.clone() }
             }
             Error::Timeout { call, after, setting } => {
-                Error::Timeout { call: call.clone(), after: *after, setting }
+                Error::Timeout { call: call.clone(), after: *after, setting: *setting }
             }
             Error::Token { call, .. } => {
                 Error::Token { call: call.clone(), source: Box::new(Cause(Arc::clone(error))) }
@@ -408,7 +410,7 @@ mod tests {
         let io = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         for error in [
             Error::Api { call: call(), status: 403, message: "no".into() },
-            Error::Timeout { call: call(), after: Duration::from_secs(1), setting: "timeout" },
+            Error::Timeout { call: call(), after: Duration::from_secs(1), setting: Some("timeout") },
             Error::Token { call: call(), source: "no".into() },
             Error::Argument { call: call(), message: "no".into() },
             Error::transport(call(), "cannot connect", io),

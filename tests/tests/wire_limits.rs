@@ -19,7 +19,7 @@ fn client_of(address: std::net::SocketAddr) -> ClientBuilder {
 
 fn assert_late(error: &Error, expected: &'static str) {
     let Error::Timeout { setting, .. } = error else { panic!("{error:?}") };
-    assert_eq!(*setting, expected);
+    assert_eq!(*setting, Some(expected));
     let told = error.to_string();
     assert!(told.contains(&format!("a longer time can be set with ClientBuilder::{expected}")), "{told}");
 }

@@ -19,7 +19,6 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 pub(crate) use self::exchange::Exchange;
 pub(crate) use self::request::Request;
-pub(crate) use self::sending::within;
 use crate::answer::{Connection, RawAnswer, WebSocket};
 use crate::arriving::Arriving;
 use crate::body::Body;

@@ -125,7 +125,7 @@ impl Sending<'_> {
             }
             None => {
                 let (call, after) = (self.call.to_owned(), self.limits.response);
-                let error = Error::Timeout { call, after, setting: "response_timeout" };
+                let error = Error::Timeout { call, after, setting: Some("response_timeout") };
                 return Err(Failure { error, remedy: Remedy::None });
             }
         };
@@ -154,7 +154,8 @@ impl Sending<'_> {
             // The connector divides the time among the addresses of a name.
             Ok(Err(error)) if begun.elapsed() < after => error,
             _ => {
-                let error = Error::Timeout { call: self.call.to_owned(), after, setting: "connect_timeout" };
+                let error =
+                    Error::Timeout { call: self.call.to_owned(), after, setting: Some("connect_timeout") };
                 return Err(Failure { error, remedy: Remedy::None });
             }
         };
@@ -210,7 +211,7 @@ impl Outgoing {
 /// How long a request is tried again.
 struct Retries {
     time: Duration,
-    until: Option<Instant>,
+    until: Option<Option<Instant>>,
     backoff: Backoff,
 }
 
@@ -222,10 +223,10 @@ impl Retries {
     /// Rests after a failure, where there is time for another attempt.
     async fn rest(&mut self) -> bool {
         let now = Instant::now();
-        // Where that is for ever, it is left to the limit of the call.
-        let until = *self.until.get_or_insert_with(|| now.checked_add(self.time).unwrap_or(now));
+        // Where there is no such time, the limit of the call ends it.
+        let until = *self.until.get_or_insert_with(|| now.checked_add(self.time));
         let rest = self.backoff.rest();
-        let again = self.time > Duration::ZERO && now + rest <= until;
+        let again = self.time > Duration::ZERO && until.is_none_or(|until| now + rest <= until);
         if again {
             tokio::time::sleep(rest).await;
         }
@@ -234,7 +235,7 @@ impl Retries {
 }
 
 /// What comes within a time; that it does not is an error.
-pub(crate) fn within<'a, T>(
+pub(super) fn within<'a, T>(
     limit: Duration,
     call: &'a str,
     coming: impl Future<Output = Result<T, Error>> + Send + 'a,
@@ -243,7 +244,7 @@ pub(crate) fn within<'a, T>(
     async move {
         match coming.await {
             Ok(came) => came,
-            Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit, setting: "timeout" }),
+            Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit, setting: Some("timeout") }),
         }
     }
 }

@@ -15,7 +15,6 @@ pub use self::builder::ClientBuilder;
 use self::builder::Layer;
 use self::endpoint::Endpoint;
 use self::limits::Limits;
-use crate::call::within;
 use crate::error::Error;
 use crate::extensions::Extensions;
 use crate::operation::watcher::Watching;
@@ -111,11 +110,12 @@ impl Client {
         let trust = Trust::Pinned(Pin::FirstContact(Arc::clone(&place)));
         let transport = endpoint::https(&authority, tls::configuration(trust, None)?, &Limits::default())?;
         let call = format!("first contact with {}", transport.place());
-        within(Limits::default().connect, &call, async {
-            let connected = transport.connect().await;
-            connected.map_err(|error| Error::transport(call.clone(), "no certificate", error))
-        })
-        .await?;
+        let after = Limits::default().connect;
+        match tokio::time::timeout(after, transport.connect()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(Error::transport(call, "no certificate", error)),
+            Err(_) => return Err(Error::Timeout { call, after, setting: None }),
+        }
         let certificate = place.get().cloned();
         let certificate =
             certificate.ok_or_else(|| Error::decode(call, "the server shows no certificate"))?;

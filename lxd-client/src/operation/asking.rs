@@ -224,7 +224,7 @@ impl Asking {
             Ok(answer) => answer,
             Err(_) => {
                 let call = format!("GET /1.0/operations/{}/wait", self.id);
-                Err(Error::Timeout { call, after: limit, setting: "response_timeout" })
+                Err(Error::Timeout { call, after: limit, setting: Some("response_timeout") })
             }
         }
     }
