@@ -290,13 +290,13 @@ async fn the_addresses_of_a_token_are_tried_in_turn_and_only_its_server_sees_it(
         Client::fetch_server_certificate(&format!("https://{address}")).await.unwrap().fingerprint();
     let builder = Client::builder().identity(Identity::generate("me").unwrap());
 
-    let all = [nobody.as_str(), &wrong_address, &address];
+    let all = [nobody.as_str(), &wrong_address, "no address", &address];
     let (_, right) = token(&fingerprint, &all, json!({"client_name": "me"}));
     let lxd = builder.clone().join(&right).await.unwrap();
     assert!(format!("{lxd:?}").contains(&address), "{lxd:?}");
     assert!(wrong.requests().is_empty() && server.lines().len() == 3);
 
-    let (text, lost) = token(&fingerprint, &all[..2], json!({"client_name": "me"}));
+    let (text, lost) = token(&fingerprint, &all[..3], json!({"client_name": "me"}));
     let error = builder.clone().join(&lost).await.unwrap_err();
     let told = error.to_string();
     assert!(told.contains("no address of the token leads to its server"), "{told}");

@@ -71,9 +71,13 @@ impl ClientBuilder {
         let mut failures = Vec::new();
         for endpoint in endpoints {
             let builder = self.clone().server_fingerprint(token.fingerprint()).endpoint(endpoint);
-            let client = builder.build()?;
-            match Server::told(Server::question(&client).once()).await {
-                Ok(server) => return Ok((client, server)),
+            let found = async {
+                let client = builder.build()?;
+                let server = Server::told(Server::question(&client).once()).await?;
+                Ok((client, server))
+            };
+            match found.await {
+                Ok(found) => return Ok(found),
                 Err(error) => failures.push(error),
             }
         }
