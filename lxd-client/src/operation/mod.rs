@@ -244,7 +244,7 @@ impl<T: Read + Default> Operation<T> {
     /// - [`Error::Unknown`] where it ended while nobody could see it, and the server has forgotten it;
     /// - [`Error::Decode`] where its metadata are not what it is said to result in;
     /// - those of any call, where the server cannot be asked for as long as
-    ///   [`ClientBuilder::timeout`](crate::ClientBuilder::timeout).
+    ///   [`ClientBuilder::response_timeout`](crate::ClientBuilder::response_timeout).
     pub async fn wait(&self) -> Result<T, Error> {
         let metadata = self.finish().await?;
         let mut value = T::default();
