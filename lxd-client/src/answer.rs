@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -105,13 +105,19 @@ impl Stream for RawAnswer {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let bytes = ready!(this.body.poll_bytes(&this.call, context));
-        if bytes.is_none()
-            && let Some(lease) = this.lease.take()
-        {
-            lease.give_back();
+        // Without it, the answer has ended, in one way or another.
+        let Some(lease) = this.lease.take() else { return Poll::Ready(None) };
+        match this.body.poll_bytes(&this.call, context) {
+            Poll::Ready(None) => {
+                lease.give_back();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            going_on => {
+                this.lease = Some(lease);
+                going_on
+            }
         }
-        Poll::Ready(bytes)
     }
 }
 

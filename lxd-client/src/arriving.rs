@@ -79,7 +79,7 @@ impl Arriving {
             more = self.next(call).await.transpose()?;
             if more.is_none() {
                 // Most answers come in one piece, which is given as it is.
-                return Ok(first);
+                return self.check(first.len() as u64, call).map(|()| first);
             }
         }
         let mut all = BytesMut::with_capacity(usize::try_from(announced).map_or(ROOM, |all| all.min(ROOM)));

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::error::BoxError;
 
-/// How many bytes at hand are passed on at once.
-const PIECE: usize = 1 << 20;
+/// How many bytes are passed on at once: between two pieces it is seen that the server takes them.
+const PIECE: usize = 64 << 10;
 
 /// The bytes that a request sends.
 ///
@@ -33,7 +33,8 @@ enum Kind {
     #[default]
     Empty,
     Bytes(Bytes),
-    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>),
+    /// What is to come, and the rest of what has come.
+    Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>, Bytes),
 }
 
 impl Body {
@@ -47,7 +48,7 @@ impl Body {
                 self.0.as_mut().poll_next(context).map_err(Into::into)
             }
         }
-        Self { kind: Kind::Stream(Box::pin(Boxed(Box::pin(stream)))), pace: None }
+        Self { kind: Kind::Stream(Box::pin(Boxed(Box::pin(stream))), Bytes::new()), pace: None }
     }
 
     /// The same once more, where it is at hand.
@@ -55,7 +56,7 @@ impl Body {
         let kind = match &self.kind {
             Kind::Empty => Kind::Empty,
             Kind::Bytes(bytes) => Kind::Bytes(bytes.clone()),
-            Kind::Stream(_) => return None,
+            Kind::Stream(..) => return None,
         };
         Some(Self { kind, pace: None })
     }
@@ -65,7 +66,7 @@ impl Body {
         match &self.kind {
             Kind::Empty => false,
             Kind::Bytes(bytes) => bytes.len() > PIECE,
-            Kind::Stream(_) => true,
+            Kind::Stream(..) => true,
         }
     }
 
@@ -110,7 +111,7 @@ impl fmt::Debug for Body {
         match &self.kind {
             Kind::Empty => formatter.write_str("Body(empty)"),
             Kind::Bytes(bytes) => write!(formatter, "Body({} bytes)", bytes.len()),
-            Kind::Stream(_) => formatter.write_str("Body(stream)"),
+            Kind::Stream(..) => formatter.write_str("Body(stream)"),
         }
     }
 }
@@ -132,7 +133,17 @@ impl http_body::Body for Body {
                 }
                 Poll::Ready(Some(Ok(Frame::data(piece))))
             }
-            Kind::Stream(stream) => stream.as_mut().poll_next(context).map_ok(Frame::data),
+            Kind::Stream(stream, rest) => {
+                let polled = match rest.is_empty() {
+                    true => stream.as_mut().poll_next(context),
+                    false => Poll::Ready(Some(Ok(std::mem::take(rest)))),
+                };
+                polled.map_ok(|mut bytes| {
+                    let piece = bytes.split_to(bytes.len().min(PIECE));
+                    *rest = bytes;
+                    Frame::data(piece)
+                })
+            }
         };
         if let Some(pace) = &self.pace {
             pace.note(polled.is_ready().then(Instant::now));
@@ -148,7 +159,7 @@ impl http_body::Body for Body {
         match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(_) => SizeHint::new(),
+            Kind::Stream(..) => SizeHint::new(),
         }
     }
 }

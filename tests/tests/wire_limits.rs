@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lxd_client::types::InstancesPost;
-use lxd_client::{Body, Client, ClientBuilder, Error, Identity};
+use lxd_client::{Body, Client, ClientBuilder, Error, Identity, Watcher};
 use lxd_tests::fake_server::{Answer, FakeServer, operation, raw};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -72,6 +72,7 @@ async fn half_an_answer_ends_in_time_in_whichever_way_it_is_taken() {
     let mut answer = lxd.instance_files("t1").await.unwrap();
     assert!(answer.next().await.unwrap().is_ok());
     assert_late(&answer.next().await.unwrap().unwrap_err(), "response_timeout");
+    assert!(answer.next().await.is_none());
 
     let cut = [
         lxd.instance("cut").await.map(drop),
@@ -108,6 +109,43 @@ async fn bytes_that_go_on_are_not_cut_off() {
     });
     lxd.upload_image(Body::stream(slow)).await.unwrap();
     assert_eq!(server.requests().last().unwrap().text(), "x".repeat(20));
+}
+
+/// However large the pieces are that it comes in. (On a Unix socket, as the system keeps little of what
+/// is on its way there.)
+#[tokio::test]
+async fn what_is_sent_slowly_is_not_given_up() {
+    let folder = std::env::temp_dir().join(format!("lxd-tests-slow-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let taking = tokio::spawn(async move {
+        for _ in 0..2 {
+            // Four times as long as it may be silent.
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut piece = vec![0; 64 << 10];
+            for _ in 0..64 {
+                stream.read_exact(&mut piece).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            stream
+                .write_all(b"HTTP/1.1 400 No\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            let _left = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+        }
+    });
+    let lxd = Client::builder().endpoint(format!("unix://{}", path.display()));
+    let lxd =
+        lxd.response_timeout(Duration::from_millis(400)).watcher(Watcher::Polling(LONG)).build().unwrap();
+    let body = || Bytes::from(vec![0; 4 << 20]);
+    for body in [Body::from(body()), Body::stream(stream::iter([Ok(body())]))] {
+        let error = lxd.upload_image(body).start().await.unwrap_err();
+        assert_eq!(error.status(), Some(400), "{error:?}");
+    }
+    drop(lxd);
+    taking.await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test]
@@ -166,15 +204,16 @@ async fn what_is_no_http_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_the_server_cannot_take_yet_is_tried_again() {
-    let starting = || Answer::error(503, "LXD is starting");
+    let starting = || Answer::error(503, "LXD daemon setup in progress");
+    let unavailable = || Answer::error(503, "Storage pool is unavailable on this server");
     let between = || Answer::raw(503, &[("content-type", "text/html")], "<html>no backend</html>");
     let done = || Answer::background(&operation("task", "Success", 200, "null", ""));
-    let server = FakeServer::answering([starting(), between(), starting(), Answer::sync("{}")]);
+    let server = FakeServer::answering([starting(), between(), unavailable(), Answer::sync("{}")]);
     server.client().server().await.unwrap();
     assert_eq!(server.lines(), ["GET /1.0"; 4]);
 
-    // LXD's own word is enough; what is between may have passed it on.
-    let server = FakeServer::answering([starting(), starting(), done(), between()]);
+    // That it is starting is enough; what is in the middle of something, or between, may have done it.
+    let server = FakeServer::answering([starting(), starting(), done(), between(), unavailable()]);
     let lxd = server.client();
     lxd.create_instance(InstancesPost { name: "t1".into(), ..Default::default() }).await.unwrap();
     let bodies: Vec<_> = server.requests().iter().map(|request| request.body.clone()).collect();
@@ -182,9 +221,10 @@ async fn a_call_that_the_server_cannot_take_yet_is_tried_again() {
         bodies.len() == 3 && bodies.iter().all(|body| *body == bodies[0] && !body.is_empty()),
         "{bodies:?}"
     );
-    let error = lxd.create_instance(InstancesPost::default()).await.unwrap_err();
-    assert_eq!(error.status(), Some(503));
-    assert_eq!(server.lines().len(), 4);
+    for asked in [4, 5] {
+        let error = lxd.create_instance(InstancesPost::default()).await.unwrap_err();
+        assert_eq!((error.status(), server.lines().len()), (Some(503), asked));
+    }
 
     // What can be sent once, is.
     let server = FakeServer::answering([starting()]);
@@ -273,4 +313,27 @@ async fn a_call_that_is_dropped_leaves_no_connection_behind() {
     let mut rest = Vec::new();
     // Its end, in whichever way.
     let _ = stream.read_to_end(&mut rest).await;
+}
+
+/// Who uses a client from two runtimes drives one of them at a time.
+#[test]
+fn a_runtime_that_rests_holds_nobody_up() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (serving, one, other) = (runtime(), runtime(), runtime());
+    let server = {
+        let _entered = serving.enter();
+        FakeServer::with(|_| Answer::sync("{}"))
+    };
+    let lxd = server.client();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || serving.block_on(stopped));
+        for runtime in [&one, &other, &one] {
+            let call = async { tokio::time::timeout(LONG, lxd.server()).await };
+            runtime.block_on(call).expect("an answer").unwrap();
+        }
+        drop(stop);
+    });
+    let connections: Vec<_> = server.requests().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 1, 0]);
 }

@@ -196,11 +196,10 @@ async fn what_can_be_sent_once_is_not_sent_again_with_another_token() {
     let body = || Body::stream(stream::iter([Ok(Bytes::from_static(b"x"))]));
     let error = lxd.upload_image(body()).await.unwrap_err();
     assert!(error.is_forbidden(), "{error:?}");
-    // What is at hand is, and then all have the other.
-    lxd.server().await.unwrap();
+    // But the next ones have the other.
     lxd.upload_image(body()).await.unwrap();
-    let shown = authorizations(&server);
-    assert_eq!(shown, ["Bearer stale", "Bearer stale", "Bearer fresh", "Bearer fresh"]);
+    lxd.server().await.unwrap();
+    assert_eq!(authorizations(&server), ["Bearer stale", "Bearer fresh", "Bearer fresh"]);
 }
 
 /// A server that trusts who shows it the token, in the way that newer or older ones want it.
@@ -309,6 +308,19 @@ async fn the_addresses_of_a_token_are_tried_in_turn_and_only_its_server_sees_it(
     let (_, refused) = token(&fingerprint, &[&address], json!({"client_name": "me"}));
     let stranger = Client::builder().join(&refused).await.unwrap_err();
     assert!(stranger.to_string().contains("ClientBuilder::identity"), "{stranger}");
+    // Nobody is sure who listens there, or sees a certificate.
+    let open = FakeServer::with(|_| Answer::sync(r#"{"auth":"untrusted"}"#));
+    let mut tcp = FakeServer::with(|_| Answer::sync(r#"{"auth":"trusted"}"#));
+    for endpoint in [open.endpoint(), tcp.tcp_endpoint().await] {
+        let builder = builder.clone().endpoint(&endpoint);
+        let error = builder.clone().join(&refused).await.unwrap_err().to_string();
+        assert!(error.contains("shows no certificate") && error.contains(&endpoint), "{error}");
+        let error = builder.build().unwrap().become_trusted("me", "hush").await.unwrap_err();
+        assert!(matches!(error, Error::Configuration { .. }), "{error:?}");
+    }
+    let known = builder.clone().access_token("a").endpoint(format!("https://{address}"));
+    assert!(matches!(known.join(&refused).await.unwrap_err(), Error::Configuration { .. }));
+    assert!(open.requests().is_empty() && tcp.requests().is_empty() && server.lines().len() == 5);
     let (_, nowhere) = token(&fingerprint, &[], json!({"client_name": "me"}));
     let error = builder.retry_for(Duration::ZERO).join(&nowhere).await.unwrap_err();
     assert!(error.to_string().contains("no address"), "{error}");

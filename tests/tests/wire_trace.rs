@@ -57,7 +57,7 @@ impl Told {
 async fn each_attempt_is_told_with_what_came_of_it() {
     let server = FakeServer::answering([
         Answer::sync("{}"),
-        Answer::error(503, "LXD is starting"),
+        Answer::error(503, "LXD is shutting down"),
         Answer::background(&operation("task", "Success", 200, "null", "")),
         Answer::error(404, "Instance not found"),
     ]);
@@ -77,7 +77,7 @@ async fn each_attempt_is_told_with_what_came_of_it() {
     for (line, expected) in lines.iter().zip(expected) {
         assert!(line.starts_with(expected), "{line}");
     }
-    assert!(lines[1].contains("LXD is starting") && lines[1].ends_with("again=true"), "{}", lines[1]);
+    assert!(lines[1].contains("LXD is shutting down") && lines[1].ends_with("again=true"), "{}", lines[1]);
     assert!(lines[3].contains("Instance not found") && lines[3].ends_with("again=false"), "{}", lines[3]);
 }
 
@@ -93,7 +93,7 @@ async fn nothing_that_is_told_is_a_secret() {
             Answer::sync(&operation("task", "Failure", 400, r#"{"secret":"hush-hush"}"#, "no"))
         }
         _ if request.header("authorization") == Some("Bearer stale-hush-hush") => Answer::error(401, "no"),
-        target if target.starts_with("/1.0/certificates") => Answer::error(503, "LXD is starting"),
+        target if target.starts_with("/1.0/certificates") => Answer::error(503, "LXD is shutting down"),
         _ => Answer::background(&operation("task", "Running", 103, r#"{"secret":"hush-hush"}"#, "")),
     });
     let endpoint = server.tls_endpoint(tls::server(&own, &[&TLS13])).await;

@@ -61,12 +61,13 @@ pub(super) async fn send(
             // Each ends one of the connections that were kept: it is not for ever.
             Remedy::AnotherConnection => {}
             Remedy::Rest if retries.rest().await => {}
-            Remedy::AnotherToken(headers) if !std::mem::replace(&mut renewed, true) => {
+            Remedy::AnotherToken { headers, at_hand } => {
                 let (Some(tokens), Some(refused)) = (tokens, &sending.token) else { return Err(error) };
-                match tokens.instead_of(refused, &headers, call).await? {
-                    Some(other) => sending.token = Some(other),
-                    None => return Err(error),
+                let another = tokens.refuse(refused, &headers) && at_hand;
+                if !another || std::mem::replace(&mut renewed, true) {
+                    return Err(error);
                 }
+                sending.token = Some(tokens.token(call).await?);
             }
             _ => return Err(error),
         }
@@ -97,8 +98,8 @@ enum Remedy {
     AnotherConnection,
     /// The server could not take it yet.
     Rest,
-    /// The server refused the token, with these headers.
-    AnotherToken(HeaderMap),
+    /// The server refused the token with these headers. The body may not be there any more.
+    AnotherToken { headers: HeaderMap, at_hand: bool },
 }
 
 impl Sending<'_> {
@@ -129,19 +130,22 @@ impl Sending<'_> {
                 return Err(Failure { error, remedy: Remedy::None });
             }
         };
-        if response.status().as_u16() < 400 {
+        // A server that sends its clients elsewhere is no LXD.
+        if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok((response, lease));
         }
         let (head, body) = response.into_parts();
         let body = Arriving::new(body, self.limits).all(self.call).await;
         let body = body.map_err(|error| Failure { error, remedy: Remedy::None })?;
         lease.give_back();
-        let (error, by_server) = refusal(self.call, head.status.as_u16(), &body);
+        let error = refusal(self.call, head.status.as_u16(), &body);
         let remedy = match head.status {
-            _ if !is_at_hand => Remedy::None,
-            StatusCode::UNAUTHORIZED => Remedy::AnotherToken(head.headers),
-            // LXD says so before it does anything. What is between may not know what it has done.
-            StatusCode::SERVICE_UNAVAILABLE if by_server || self.outgoing.only_reads() => Remedy::Rest,
+            StatusCode::UNAUTHORIZED => Remedy::AnotherToken { headers: head.headers, at_hand: is_at_hand },
+            StatusCode::SERVICE_UNAVAILABLE
+                if is_at_hand && (self.outgoing.only_reads() || is_not_ready(&error)) =>
+            {
+                Remedy::Rest
+            }
             _ => Remedy::None,
         };
         Err(Failure { error, remedy })
@@ -264,19 +268,27 @@ async fn unless_silent<T>(limit: Duration, pace: Option<Pace>, coming: impl Futu
     }
 }
 
-/// The refusal that an answer is, and whether it is LXD's own. What is no envelope comes from something
-/// between the client and the server.
-fn refusal(call: &str, status: u16, body: &[u8]) -> (Error, bool) {
+/// Whether a refusal says that the server has done nothing, as it is just starting or stopping. Other
+/// refusals with status 503 may come from the middle of what it does.
+fn is_not_ready(error: &Error) -> bool {
+    const WORDS: [&str; 3] =
+        ["LXD daemon not ready yet", "LXD daemon setup in progress", "LXD is shutting down"];
+    matches!(error, Error::Api { message, .. } if WORDS.contains(&message.as_str()))
+}
+
+/// The refusal that an answer is. What is no envelope comes from something between the client and the
+/// server.
+fn refusal(call: &str, status: u16, body: &[u8]) -> Error {
     // A refused websocket has the envelope after a line of text.
     let after_a_line = body.iter().position(|byte| *byte == b'\n').map(|end| &body[end + 1..]);
     let envelopes = [Some(body), after_a_line].into_iter().flatten();
     let told = envelopes.filter_map(|json| envelope::read(json, &mut ()).ok()).next();
-    let (status, message, by_server) = match told {
-        Some(Outcome::Refusal(0, message)) => (status, message, true),
-        Some(Outcome::Refusal(status, message)) => (status, message, true),
-        _ => (status, plain(body), false),
+    let (status, message) = match told {
+        Some(Outcome::Refusal(0, message)) => (status, message),
+        Some(Outcome::Refusal(status, message)) => (status, message),
+        _ => (status, plain(body)),
     };
-    (Error::Api { call: call.to_owned(), status, message }, by_server)
+    Error::Api { call: call.to_owned(), status, message }
 }
 
 /// The start of an answer that is no envelope, for people.

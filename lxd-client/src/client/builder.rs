@@ -162,7 +162,8 @@ impl ClientBuilder {
     /// ```
     ///
     /// What it fails with is the error of all calls that waited for it ([`Error::Token`]). A provider
-    /// that has to know first where tokens come from may give an empty one.
+    /// that has to know first where tokens come from may give an empty one. It must not call this
+    /// client, which would wait for it.
     pub fn token_provider<F>(mut self, provider: impl Fn(TokenRequest) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
@@ -234,9 +235,9 @@ impl ClientBuilder {
     }
 
     /// For how long a call is tried again, with rests between, that the server could not take yet: it
-    /// refused the connection, or says with status 503 that it is not ready. The default is five seconds;
-    /// none at all switches it off. Where it is not sure that nothing was done, a call that changes
-    /// something is not tried again.
+    /// refused the connection, or says with status 503 that it is just starting or stopping; a call that
+    /// only reads is tried again after any 503. The default is five seconds; none at all switches it off.
+    /// A call that may have done something is not tried again.
     pub fn retry_for(mut self, time: Duration) -> Self {
         self.limits.retry = time;
         self
@@ -273,6 +274,7 @@ impl ClientBuilder {
             return Err(Error::configuration(fault));
         }
         let transport = self.transport()?;
+        let shows_certificate = self.shows_certificate();
         let tokens = match self.tokens {
             Some(GivenTokens::Fixed(token)) => Some(AccessTokens::fixed(&token)?),
             Some(GivenTokens::Provided(provider)) => Some(AccessTokens::of(provider)),
@@ -287,6 +289,7 @@ impl ClientBuilder {
             tokens: tokens.map(Arc::new),
             watching: Watching::new(self.watcher),
             extensions: Extensions::default(),
+            shows_certificate,
         };
         let view = View { project: self.project, target: None };
         Ok(Client { core: Arc::new(core), view: Arc::new(view) })
@@ -323,8 +326,10 @@ impl ClientBuilder {
         }
     }
 
-    pub(crate) fn has_identity(&self) -> bool {
-        self.identity.is_some()
+    /// Whether the server knows the client by its certificate, and by nothing else.
+    fn shows_certificate(&self) -> bool {
+        let is_remote = self.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("https://"));
+        is_remote && self.identity.is_some() && self.tokens.is_none()
     }
 
     pub(crate) fn given_endpoint(&self) -> Option<&str> {

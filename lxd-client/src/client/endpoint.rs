@@ -66,7 +66,16 @@ pub(super) fn unusable(error: impl Into<BoxError>) -> Error {
 fn authority(shown: &str, rest: &str) -> Result<Authority, Error> {
     let authority: Result<Authority, _> = rest.parse();
     match authority {
-        Ok(authority) if !authority.as_str().contains('@') => Ok(authority),
+        Ok(authority) if !authority.as_str().contains('@') => {
+            let port = authority.as_str().strip_prefix(authority.host());
+            let has_port = port.is_some_and(|port| port.is_empty() || authority.port_u16().is_some());
+            if authority.host().is_empty() || !has_port {
+                return Err(Error::configuration(format!(
+                    "the endpoint `{shown}` has no HOST:PORT: a port is a number up to 65535"
+                )));
+            }
+            Ok(authority)
+        }
         Ok(_) => Err(Error::configuration("the endpoint holds a user or password, which LXD does not know")),
         Err(error) => Err(Error::Configuration {
             message: format!("the endpoint `{shown}` has no HOST:PORT: {error}"),
@@ -103,6 +112,7 @@ mod tests {
             ("http://[::1]:1/", http("[::1]:1")),
             ("http://localhost:1", http("localhost:1")),
             ("https://lab.example:8443/", https("lab.example:8443")),
+            ("https://lab.example", https("lab.example")),
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap(), expected);
         }
@@ -116,6 +126,10 @@ mod tests {
             ("unix://", "none of"),
             ("/var/lib/lxd/unix.socket", "none of"),
             ("http://", "HOST:PORT"),
+            ("https://:8443", "HOST:PORT"),
+            ("https://lab.example:", "up to 65535"),
+            ("https://lab.example:84433", "up to 65535"),
+            ("https://lab.example:ssh", "up to 65535"),
             ("https://lab.example:8443/1.0", "HOST:PORT"),
             ("http://user:secret@localhost:1", "user or password"),
         ] {

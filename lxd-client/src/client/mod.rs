@@ -48,6 +48,8 @@ struct Core {
     tokens: Option<Arc<AccessTokens>>,
     watching: Watching,
     extensions: Extensions,
+    /// Whether the server knows the client by its certificate.
+    shows_certificate: bool,
 }
 
 /// What goes into the calls of one client, and not of another that shares its connections.
@@ -181,6 +183,10 @@ impl Client {
 
     pub(crate) fn default_target(&self) -> Option<&str> {
         self.view.target.as_deref()
+    }
+
+    pub(crate) fn shows_certificate(&self) -> bool {
+        self.core.shows_certificate
     }
 
     pub(crate) fn limits(&self) -> Limits {

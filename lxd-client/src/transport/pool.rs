@@ -8,6 +8,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
+use tokio::runtime::{self, Handle};
 use tokio::time::Instant;
 
 use super::connect::Stream;
@@ -32,9 +33,20 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Idle {
     /// The one that was used last is at the end.
-    connections: Vec<(SendRequest<Body>, Instant)>,
+    connections: Vec<Kept>,
     /// Whether a task ends those that have been kept too long.
     tended: bool,
+}
+
+struct Kept {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection, and the runtime that drives it. (Another cannot use it: that one may rest.)
+struct Connection {
+    sender: SendRequest<Body>,
+    runtime: runtime::Id,
 }
 
 impl Pool {
@@ -44,30 +56,33 @@ impl Pool {
 
     /// A connection that was kept and is open, as far as is known.
     pub(super) fn take(self: &Arc<Self>) -> Option<Lease> {
+        let runtime = Handle::current().id();
         let mut idle = self.idle();
-        while let Some((sender, _)) = idle.connections.pop() {
-            if sender.is_ready() {
-                return Some(Lease { sender, pool: Arc::clone(self) });
+        loop {
+            let last = idle.connections.iter().rposition(|kept| kept.connection.runtime == runtime)?;
+            let Kept { connection, .. } = idle.connections.remove(last);
+            if connection.sender.is_ready() {
+                return Some(Lease { connection, pool: Arc::clone(self) });
             }
         }
-        None
     }
 
     /// Starts to speak HTTP on a new connection.
     pub(super) async fn lease(self: &Arc<Self>, stream: Stream) -> Result<Lease, BoxError> {
-        let (sender, connection) = http1::handshake(stream).await?;
+        let (sender, driven) = http1::handshake(stream).await?;
         // How the connection ends is told to those who use it.
-        tokio::spawn(async move { drop(connection.with_upgrades().await) });
-        Ok(Lease { sender, pool: Arc::clone(self) })
+        tokio::spawn(async move { drop(driven.with_upgrades().await) });
+        let connection = Connection { sender, runtime: Handle::current().id() };
+        Ok(Lease { connection, pool: Arc::clone(self) })
     }
 
-    fn keep(self: &Arc<Self>, sender: SendRequest<Body>) {
+    fn keep(self: &Arc<Self>, connection: Connection) {
         {
             let mut idle = self.idle();
             if idle.connections.len() >= MOST {
                 return;
             }
-            idle.connections.push((sender, Instant::now()));
+            idle.connections.push(Kept { connection, since: Instant::now() });
             if std::mem::replace(&mut idle.tended, true) {
                 return;
             }
@@ -85,8 +100,9 @@ impl Tending {
         while let Some(pool) = self.0.upgrade() {
             let oldest = {
                 let mut idle = pool.idle();
-                idle.connections.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < KEPT);
-                let oldest = idle.connections.iter().map(|(_, since)| *since).min();
+                idle.connections
+                    .retain(|kept| !kept.connection.sender.is_closed() && kept.since.elapsed() < KEPT);
+                let oldest = idle.connections.iter().map(|kept| kept.since).min();
                 idle.tended = oldest.is_some();
                 oldest
             };
@@ -108,7 +124,7 @@ impl Drop for Tending {
 
 /// A connection that is in use. Dropping it closes the connection.
 pub(crate) struct Lease {
-    sender: SendRequest<Body>,
+    connection: Connection,
     pool: Arc<Pool>,
 }
 
@@ -118,20 +134,20 @@ impl Lease {
         &mut self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        self.sender.try_send_request(request).await
+        self.connection.sender.try_send_request(request).await
     }
 
     /// Keeps the connection for the next request, now that the answer has been read.
     pub(crate) fn give_back(self) {
-        let Self { mut sender, pool } = self;
-        if sender.is_ready() {
-            pool.keep(sender);
-        } else if !sender.is_closed() {
+        let Self { mut connection, pool } = self;
+        if connection.sender.is_ready() {
+            pool.keep(connection);
+        } else if !connection.sender.is_closed() {
             // The connection's own task may not have come that far, or a server that answers early
             // leaves it with a body to send.
             tokio::spawn(async move {
-                if let Ok(Ok(())) = tokio::time::timeout(SETTLING, sender.ready()).await {
-                    pool.keep(sender);
+                if let Ok(Ok(())) = tokio::time::timeout(SETTLING, connection.sender.ready()).await {
+                    pool.keep(connection);
                 }
             });
         }

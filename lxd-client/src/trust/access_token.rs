@@ -114,13 +114,21 @@ pub(crate) struct AccessTokens {
 #[derive(Default)]
 struct State {
     present: Option<Arc<Issued>>,
+    /// What the provider is to know when it is asked next.
+    wanted: TokenRequest,
     /// Where the one is heard of that the provider has been asked for.
     coming: Option<Coming>,
 }
 
 type Answer = Result<Arc<Issued>, Arc<BoxError>>;
 
-type Coming = watch::Receiver<Option<Answer>>;
+/// The answer of a provider, and the runtime in which that is asked. (Another may be one that nobody
+/// drives.)
+#[derive(Clone)]
+struct Coming {
+    answer: watch::Receiver<Option<Answer>>,
+    runtime: tokio::runtime::Id,
+}
 
 /// A token as it was given.
 pub(crate) struct Issued {
@@ -151,7 +159,7 @@ impl AccessTokens {
     pub(crate) fn fixed(token: &str) -> Result<Self, Error> {
         let issued =
             Issued::new(&AccessToken::new(token)).map_err(|error| Error::configuration(error.to_string()))?;
-        let state = State { present: Some(Arc::new(issued)), coming: None };
+        let state = State { present: Some(Arc::new(issued)), ..State::default() };
         Ok(Self { provider: None, state: Mutex::new(state) })
     }
 
@@ -170,49 +178,42 @@ impl AccessTokens {
             let mut state = self.state();
             match (&state.present, &self.provider) {
                 (Some(present), _) if present.is_fresh() => return Ok(Arc::clone(present)),
-                (_, Some(provider)) => self.ask(&mut state, provider, TokenRequest::default()),
+                (_, Some(provider)) => self.ask(&mut state, provider),
                 (_, None) => return Err(unanswered(call)),
             }
         };
         arrival(call, coming).await
     }
 
-    /// Another token than the one that the server refused with these headers, where there can be one.
-    pub(crate) async fn instead_of(
-        self: &Arc<Self>,
-        refused: &Arc<Issued>,
-        headers: &HeaderMap,
-        call: &str,
-    ) -> Result<Option<Arc<Issued>>, Error> {
-        let Some(provider) = &self.provider else { return Ok(None) };
-        let coming = {
-            let mut state = self.state();
-            if let Some(present) = state.present.take_if(|present| Arc::ptr_eq(present, refused)) {
-                drop(present);
-            }
-            match &state.present {
-                Some(present) => return Ok(Some(Arc::clone(present))),
-                None => {
-                    let oidc = OidcSettings::told_by(headers);
-                    self.ask(&mut state, provider, TokenRequest { refused: true, oidc })
-                }
-            }
-        };
-        arrival(call, coming).await.map(Some)
+    /// Takes note that the server refused a token with these headers; whether there may be another.
+    pub(crate) fn refuse(&self, refused: &Arc<Issued>, headers: &HeaderMap) -> bool {
+        if self.provider.is_none() {
+            return false;
+        }
+        let mut state = self.state();
+        // Others may have heard before, and have another already.
+        if state.present.take_if(|present| Arc::ptr_eq(present, refused)).is_some() {
+            state.wanted = TokenRequest { refused: true, oidc: OidcSettings::told_by(headers) };
+        }
+        true
     }
 
     /// Asks the provider, unless it has been asked and has not answered yet. It is asked in a task of its
     /// own: who waits may give up, and a token must not be lost by that.
-    fn ask(self: &Arc<Self>, state: &mut State, provider: &Provider, request: TokenRequest) -> Coming {
+    fn ask(self: &Arc<Self>, state: &mut State, provider: &Provider) -> Coming {
+        let runtime = tokio::runtime::Handle::current().id();
         // An error says that the task is gone, with its runtime.
-        if let Some(coming) = state.coming.as_ref().filter(|coming| coming.has_changed().is_ok()) {
+        let going_on = |coming: &&Coming| coming.runtime == runtime && coming.answer.has_changed().is_ok();
+        if let Some(coming) = state.coming.as_ref().filter(going_on) {
             return coming.clone();
         }
-        let (sender, coming) = watch::channel(None);
+        let (sender, answer) = watch::channel(None);
+        let coming = Coming { answer, runtime };
         state.coming = Some(coming.clone());
-        let (tokens, getting) = (Arc::clone(self), provider(request));
+        let (tokens, provider) = (Arc::clone(self), Arc::clone(provider));
+        let request = std::mem::take(&mut state.wanted);
         tokio::spawn(async move {
-            let answer: Answer = match tokio::time::timeout(PATIENCE, getting).await {
+            let answer: Answer = match tokio::time::timeout(PATIENCE, provider(request)).await {
                 Ok(Ok(token)) => Issued::new(&token).map(Arc::new).map_err(Arc::new),
                 Ok(Err(error)) => Err(Arc::new(error)),
                 Err(late) => Err(Arc::new(late.into())),
@@ -228,7 +229,7 @@ impl AccessTokens {
 
 /// What the provider answers.
 async fn arrival(call: &str, mut coming: Coming) -> Result<Arc<Issued>, Error> {
-    let answer = coming.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
+    let answer = coming.answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
     match answer {
         Some(Ok(issued)) => Ok(issued),
         Some(Err(error)) => Err(Error::Token { call: call.to_owned(), source: Box::new(Shared(error)) }),

@@ -19,7 +19,7 @@ use rustls::sign::CertifiedKey;
 
 use super::fingerprint::Fingerprint;
 use super::pem;
-use super::tls::{invalid, provider};
+use super::tls::{invalid, provider, unreadable};
 use crate::error::Error;
 
 /// How long a new certificate is valid, as those are that LXD's own tools make.
@@ -64,9 +64,7 @@ impl Identity {
     pub fn from_pem(certificate: impl Into<String>, key: impl Into<String>) -> Result<Self, Error> {
         let (certificate, key) = (certificate.into(), key.into());
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
-        let chain = chain.map_err(|error| {
-            invalid("the client's certificate cannot be read as PEM (`-----BEGIN CERTIFICATE-----`)", error)
-        })?;
+        let chain = chain.map_err(|error| unreadable("the client's certificate", &error))?;
         if chain.is_empty() {
             return Err(Error::configuration(
                 "the client's certificate is not there: its PEM has no `-----BEGIN CERTIFICATE-----`",
@@ -78,9 +76,8 @@ impl Identity {
                  DECRYPTED`",
             ));
         }
-        let private = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| {
-            invalid("the client's key cannot be read as PEM (`-----BEGIN PRIVATE KEY-----`)", error)
-        })?;
+        let private = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        let private = private.map_err(|error| unreadable("the client's key", &error))?;
         let certified = CertifiedKey::from_der(chain, private, &provider())
             .map_err(|error| invalid("the client's certificate and key cannot be used together", error))?;
         Ok(Self { certificate, key, certified: Arc::new(certified) })
@@ -205,6 +202,32 @@ mod tests {
         assert!(missing.contains("client.crt cannot be read: No such file"), "{missing}");
         let shown = format!("{identity:?}");
         assert!(shown.contains(&identity.fingerprint()) && !shown.contains("KEY"), "{shown}");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_not_shown() {
+        let identity = Identity::generate("me").unwrap();
+        let one_line = identity.key().replace('\n', " ");
+        let secret = identity.key().lines().nth(1).unwrap();
+        let bytes = format!("{:?}", secret.as_bytes());
+        for key in [
+            one_line.clone(),
+            one_line.trim_end_matches('-').to_owned(),
+            identity.key().replace(secret, &format!("{secret}!")),
+            identity.key().replace("-----END", "-----"),
+        ] {
+            for error in [
+                Identity::from_pem(identity.certificate(), &*key).unwrap_err(),
+                Identity::from_pem(&*key, &*key).unwrap_err(),
+            ] {
+                let shown = format!("{error} {error:?}");
+                assert!(shown.contains("the client's"), "{shown}");
+                assert!(
+                    !shown.contains(secret) && !shown.contains(bytes.trim_matches(['[', ']'])),
+                    "{shown}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -46,14 +46,9 @@ impl ClientBuilder {
     ///
     /// What the last of the addresses failed with, where no server of the token can be reached;
     /// [`Error::Api`] where the server refuses the token, as it has expired or was used; and
-    /// [`Error::Configuration`] where there is no identity to be trusted.
+    /// [`Error::Configuration`] where there is no identity to be trusted, or the endpoint is not of
+    /// `https`.
     pub async fn join(self, token: &TrustToken) -> Result<Client, Error> {
-        if !self.has_identity() {
-            return Err(Error::configuration(
-                "a client without a certificate cannot become trusted: give it one with \
-                 ClientBuilder::identity",
-            ));
-        }
         let (client, server) = self.found_by(token).await?;
         if !server.trusts() {
             let (endpoint, body) = introduction(token, &server);
@@ -73,6 +68,7 @@ impl ClientBuilder {
             let builder = self.clone().server_fingerprint(token.fingerprint()).endpoint(endpoint);
             let found = async {
                 let client = builder.build()?;
+                certain_of_certificate(&client)?;
                 let server = Server::told(Server::question(&client).once()).await?;
                 Ok((client, server))
             };
@@ -103,14 +99,29 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::Api`] where the server refuses the password, or has none.
+    /// [`Error::Api`] where the server refuses the password, or has none, and [`Error::Configuration`]
+    /// where the client is not one over `https` with an identity.
     pub async fn become_trusted(&self, name: &str, password: &str) -> Result<(), Error> {
+        certain_of_certificate(self)?;
         if Server::told(Server::question(self)).await?.trusts() {
             return Ok(());
         }
         let body = json!({"type": "client", "name": name, "password": password});
         introduced(self, &CERTIFICATES, &body).await
     }
+}
+
+/// Only over TLS does a server see a certificate, and only over TLS is it sure who sees the token or
+/// password.
+fn certain_of_certificate(client: &Client) -> Result<(), Error> {
+    if client.shows_certificate() {
+        return Ok(());
+    }
+    Err(Error::configuration(format!(
+        "the client of {} shows no certificate that could become trusted: that takes https, an identity \
+         (ClientBuilder::identity), and no access token",
+        client.transport().place()
+    )))
 }
 
 /// What is sent to a server with a token, and where.

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -40,7 +40,7 @@ impl Trust {
     pub(crate) fn certificate(pem: &str) -> Result<Self, Error> {
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
         Ok(Self::Pinned(Pin::Certificate(
-            certificate.map_err(|error| unreadable("the server's certificate", error))?,
+            certificate.map_err(|error| unreadable("the server's certificate", &error))?,
         )))
     }
 
@@ -54,7 +54,7 @@ impl Trust {
         let mut authorities = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
             let certificate =
-                certificate.map_err(|error| unreadable("the authority's certificate", error))?;
+                certificate.map_err(|error| unreadable("the authority's certificate", &error))?;
             authorities
                 .add(certificate)
                 .map_err(|error| invalid("the authority's certificate cannot be used", error))?;
@@ -123,8 +123,17 @@ pub(super) fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-fn unreadable(what: &str, error: rustls::pki_types::pem::Error) -> Error {
-    invalid(&format!("{what} cannot be read as PEM"), error)
+/// What is wrong with PEM, in words of our own: those of the library quote what was given, which may be
+/// a key.
+pub(super) fn unreadable(what: &str, error: &pem::Error) -> Error {
+    let why = match error {
+        pem::Error::MissingSectionEnd { .. } => "it has no line of `-----END …-----`",
+        pem::Error::IllegalSectionStart { .. } => "its line of `-----BEGIN …-----` is broken",
+        pem::Error::Base64Decode(_) => "what is between its first and last line is not base64",
+        pem::Error::NoItemsFound => "it has no such section",
+        _ => "it is broken",
+    };
+    Error::configuration(format!("{what} cannot be read as PEM: {why}"))
 }
 
 pub(crate) fn invalid(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -30,6 +30,7 @@ const CLIENT_NAMES: &[&str] = &[
     "operation_handle",
     "own_headers",
     "require_extension",
+    "shows_certificate",
     "tokens",
     "transport",
     "use_project",
