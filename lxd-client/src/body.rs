@@ -61,6 +61,14 @@ impl Body {
         Some(Self { kind, pace: None })
     }
 
+    /// The bytes, where all of them are at hand.
+    pub(crate) fn at_hand(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::Bytes(bytes) => Some(bytes),
+            Kind::Empty | Kind::Stream(..) => None,
+        }
+    }
+
     /// Whether it may take long to send.
     pub(crate) fn is_long(&self) -> bool {
         match &self.kind {

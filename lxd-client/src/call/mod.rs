@@ -15,6 +15,7 @@ use std::pin::Pin;
 
 use http::header::{HeaderMap, HeaderName, IF_MATCH};
 use lxd_types::wire::Read;
+use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 pub(crate) use self::exchange::Exchange;
@@ -22,6 +23,7 @@ pub(crate) use self::request::Request;
 use crate::answer::{Connection, RawAnswer, WebSocket};
 use crate::arriving::Arriving;
 use crate::body::Body;
+use crate::client::Client;
 use crate::error::Error;
 use crate::events::Events;
 use crate::operation::Operation;
@@ -125,6 +127,23 @@ impl<T, P> Call<T, P> {
     /// The call as errors name it.
     pub(crate) fn shown(&self) -> String {
         self.request.name()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.request.client.clone()
+    }
+
+    /// What it sends, where that is an object of JSON.
+    pub(crate) fn body(&self) -> Option<Map<String, Value>> {
+        serde_json::from_slice(self.request.body.at_hand()?).ok()
+    }
+
+    /// Changes what it sends, where that is an object of JSON. What is none is refused by the server.
+    pub(crate) fn change_body(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {
+        if let Some(mut body) = self.body() {
+            change(&mut body);
+            self.request.send_this(Sent::Json(serde_json::to_vec(&body)));
+        }
     }
 
     pub(crate) fn query(mut self, name: &'static str, value: &dyn fmt::Display) -> Self {

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -60,6 +61,27 @@ impl Request {
             Box::new(Self { client, endpoint, path, query, headers, body, fault, wants_head, once });
         request.send_this(sent);
         request
+    }
+
+    /// A request for what the server gave a URL of.
+    pub(crate) fn at(client: &Client, endpoint: &'static Endpoint, url: &str) -> Result<Box<Self>, Error> {
+        let path = url.split('?').next().unwrap_or_default();
+        let mut request = Self::new(Sent::Nothing, client, endpoint, &[]);
+        if !path.starts_with("/1.0/") {
+            let message = format!("the server gives `{path}` as the path of something, which it is not");
+            return Err(Error::decode(endpoint.method.to_owned(), message));
+        }
+        request.path = path.to_owned();
+        Ok(request)
+    }
+
+    /// Sends the request and takes all bytes of the answer.
+    pub(crate) async fn bytes(self) -> Result<Bytes, Error> {
+        let (call, limits) = (self.name(), self.limits());
+        let (response, lease) = self.send(&call).await?;
+        let bytes = Arriving::new(response.into_body(), limits).all(&call).await?;
+        lease.give_back();
+        Ok(bytes)
     }
 
     /// Sets a parameter of the query.

@@ -301,7 +301,8 @@ impl Model {
 
 /// The types that the client's core takes: what events tell. They are made also where no operation names
 /// them.
-const CORE_TYPES: &[&str] = &["EventLifecycle", "EventLifecycleRequestor", "EventLogging", "Operation"];
+const CORE_TYPES: &[&str] =
+    &["EventLifecycle", "EventLifecycleRequestor", "EventLogging", "ExecResult", "Operation"];
 
 /// The names that the module of types uses itself, and those of Rust's prelude.
 pub(crate) const TYPE_NAMES: &[&str] = &[

@@ -41,7 +41,12 @@ const CLIENT_NAMES: &[&str] = &[
 
 /// The names of `Call` that are written by hand: no parameter may take them.
 const CALL_NAMES: &[&str] = &[
+    "body",
+    "change_body",
+    "client",
     "clone",
+    "connected",
+    "flag",
     "fmt",
     "header",
     "header_list",
@@ -52,10 +57,14 @@ const CALL_NAMES: &[&str] = &[
     "into_future",
     "json",
     "of",
+    "output",
     "query",
     "query_list",
+    "record",
     "response",
+    "set_flags",
     "shown",
+    "spawn",
     "start",
     "types",
 ];
