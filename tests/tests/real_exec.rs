@@ -8,7 +8,7 @@ use lxd_tests::real::{Place, with_project};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// More than anything here takes.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(20);
 
 fn command(command: &[&str]) -> InstanceExecPost {
     let command = command.iter().map(|part| (*part).to_owned()).collect();
@@ -210,15 +210,17 @@ async fn a_terminal_is_one() {
         let mut exec = spawn(&lxd, post).await?;
         assert!(exec.stderr.is_none());
         let (mut input, mut output) = (exec.stdin.take().unwrap(), exec.stdout.take().unwrap());
+        let mut told = String::new();
         let mut until = async |words: &str| {
-            let mut told = String::new();
             let mut buffer = [0; 1000];
             while !told.contains(words) {
-                let count = tokio::time::timeout(LONG, output.read(&mut buffer)).await.expect("in time");
-                let count = count.expect("the output");
+                let read = tokio::time::timeout(LONG, output.read(&mut buffer)).await;
+                let count = read.unwrap_or_else(|_| panic!("no {words:?} in {told:?}")).expect("the output");
                 assert!(count > 0, "{told}");
                 told += &String::from_utf8_lossy(&buffer[..count]);
             }
+            let (_, rest) = told.split_once(words).expect("the words");
+            told = rest.to_owned();
         };
         input.write_all(b"stty size; tty\n").await.unwrap();
         until("25 80").await;
@@ -227,9 +229,10 @@ async fn a_terminal_is_one() {
         input.write_all(b"stty size\n").await.unwrap();
         until("50 100").await;
         // Ctrl-C ends what runs in the terminal, and not the shell.
-        input.write_all(b"sleep 1000; echo inter''rupted\n").await.unwrap();
-        until("echo").await;
+        input.write_all(b"echo be''gun; sleep 1000\n").await.unwrap();
+        until("begun").await;
         input.write_all(b"\x03").await.unwrap();
+        until("# ").await;
         input.write_all(b"echo al''ive\n").await.unwrap();
         until("alive").await;
         // Ctrl-D ends the shell.
