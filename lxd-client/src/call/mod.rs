@@ -134,13 +134,13 @@ impl<T, P> Call<T, P> {
     }
 
     /// What it sends, where that is an object of JSON.
-    pub(crate) fn body(&self) -> Option<Map<String, Value>> {
+    pub(crate) fn sent_object(&self) -> Option<Map<String, Value>> {
         serde_json::from_slice(self.request.body.at_hand()?).ok()
     }
 
     /// Changes what it sends, where that is an object of JSON. What is none is refused by the server.
-    pub(crate) fn change_body(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {
-        if let Some(mut body) = self.body() {
+    pub(crate) fn change_sent_object(&mut self, change: impl FnOnce(&mut Map<String, Value>)) {
+        if let Some(mut body) = self.sent_object() {
             change(&mut body);
             self.request.send_this(Sent::Json(serde_json::to_vec(&body)));
         }

@@ -219,7 +219,7 @@ impl<P> Call<ExecResult, P> {
             let message = "an interactive command has one stream, its terminal: use `spawn`".to_owned();
             return Err(Error::Argument { call: self.shown(), message });
         }
-        self.change_body(|body| {
+        self.change_sent_object(|body| {
             for (name, value) in flags {
                 body.insert((*name).to_owned(), json!(value));
             }
@@ -228,7 +228,7 @@ impl<P> Call<ExecResult, P> {
     }
 
     fn flag(&self, name: &str) -> bool {
-        self.body().and_then(|body| body.get(name).and_then(Value::as_bool)).unwrap_or_default()
+        self.sent_object().and_then(|body| body.get(name).and_then(Value::as_bool)).unwrap_or_default()
     }
 }
 

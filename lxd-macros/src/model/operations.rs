@@ -41,8 +41,7 @@ const CLIENT_NAMES: &[&str] = &[
 
 /// The names of `Call` that are written by hand: no parameter may take them.
 const CALL_NAMES: &[&str] = &[
-    "body",
-    "change_body",
+    "change_sent_object",
     "client",
     "clone",
     "connected",
@@ -62,6 +61,7 @@ const CALL_NAMES: &[&str] = &[
     "query_list",
     "record",
     "response",
+    "sent_object",
     "set_flags",
     "shown",
     "spawn",
