@@ -201,7 +201,7 @@ pub struct FakeServer {
     shared: Arc<Shared>,
     folder: PathBuf,
     tasks: JoinSet<()>,
-    handed_over: mpsc::UnboundedReceiver<Stream>,
+    handed_over: mpsc::UnboundedReceiver<(String, Stream)>,
 }
 
 struct Shared {
@@ -210,7 +210,7 @@ struct Shared {
     connections: AtomicUsize,
     /// How many of the connections are open.
     open: watch::Sender<usize>,
-    handed_over: mpsc::UnboundedSender<Stream>,
+    handed_over: mpsc::UnboundedSender<(String, Stream)>,
     handshakes: Mutex<Vec<Handshake>>,
 }
 
@@ -358,6 +358,13 @@ impl FakeServer {
 
     /// Waits for the next connection that [`Answer::hand_over`] gives away.
     pub async fn stream(&mut self) -> impl AsyncRead + AsyncWrite + Send + Unpin + use<> {
+        self.stream_with_target().await.1
+    }
+
+    /// The same with the target of the request that it was for.
+    pub async fn stream_with_target(
+        &mut self,
+    ) -> (String, impl AsyncRead + AsyncWrite + Send + Unpin + use<>) {
         self.handed_over.recv().await.expect("a server that runs")
     }
 }
@@ -410,6 +417,7 @@ impl Shared {
     async fn converse(&self, connection: usize, mut stream: Stream) -> std::io::Result<()> {
         while let Some(request) = read_request(&mut stream, connection).await? {
             let answer = (self.script)(&request);
+            let target = request.target.clone();
             self.requests.send_modify(|requests| requests.push(request));
             stream.write_all(&answer.bytes()).await?;
             stream.flush().await?;
@@ -419,7 +427,7 @@ impl Shared {
                 Then::Silence => return tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop),
                 Then::HandOver => {
                     // The test may have ended.
-                    let _ = self.handed_over.send(stream);
+                    let _ = self.handed_over.send((target, stream));
                     return Ok(());
                 }
             }

@@ -69,18 +69,17 @@ pub fn agree(request: &Request) -> Answer {
 }
 
 /// A frame of a server.
-///
-/// # Panics
-///
-/// Where there are too many bytes.
 pub fn frame(operation: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(payload.len()).expect("a frame of less than 64 KiB");
     let mut frame = vec![0x80 | operation];
-    match u8::try_from(length) {
-        Ok(length @ 0..=125) => frame.push(length),
-        _ => {
+    match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ 0..=125), _) => frame.push(length),
+        (_, Ok(length)) => {
             frame.push(126);
             frame.extend_from_slice(&length.to_be_bytes());
+        }
+        _ => {
+            frame.push(127);
+            frame.extend_from_slice(&(payload.len() as u64).to_be_bytes());
         }
     }
     frame.extend_from_slice(payload);
@@ -98,17 +97,24 @@ pub const PING: u8 = 9;
 /// Says that it is.
 pub const PONG: u8 = 10;
 
-/// Reads a short frame of a client, which is whole and masked.
+/// Reads a frame of a client, which is whole and masked.
 ///
 /// # Panics
 ///
 /// Where it is none, or the connection ends.
 pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> (u8, Vec<u8>) {
-    let mut head = [0; 6];
+    let mut head = [0; 2];
     stream.read_exact(&mut head).await.expect("a frame");
-    let [first, length, mask @ ..] = head;
+    let [first, length] = head;
     assert_eq!((first & 0xf0, length & 0x80), (0x80, 0x80), "a whole frame, and masked");
-    let mut payload = vec![0; usize::from(length & 0x7f)];
+    let length = match length & 0x7f {
+        126 => u64::from(stream.read_u16().await.expect("a length")),
+        127 => stream.read_u64().await.expect("a length"),
+        length => u64::from(length),
+    };
+    let mut mask = [0; 4];
+    stream.read_exact(&mut mask).await.expect("a mask");
+    let mut payload = vec![0; usize::try_from(length).expect("a length")];
     stream.read_exact(&mut payload).await.expect("the rest of a frame");
     for (at, byte) in payload.iter_mut().enumerate() {
         *byte ^= mask[at % 4];

@@ -112,11 +112,13 @@ pub struct ExecReader {
     /// Finds out what it means that the socket broke.
     asking: Option<JoinHandle<Result<(), Error>>>,
     ended: bool,
+    /// Whether it is the rest of one that was dropped, which goes with its runtime.
+    is_rest: bool,
 }
 
 impl ExecReader {
     pub(super) fn new(socket: Socket, operation: Operation<ExecResult>) -> Self {
-        Self { socket, rest: Bytes::new(), operation, asking: None, ended: false }
+        Self { socket, rest: Bytes::new(), operation, asking: None, ended: false, is_rest: false }
     }
 
     /// The next bytes; none at the end.
@@ -197,13 +199,13 @@ impl AsyncRead for ExecReader {
 
 impl Drop for ExecReader {
     fn drop(&mut self) {
-        if self.ended {
+        if self.ended || self.is_rest {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
         let (socket, operation) = (self.socket.clone(), self.operation.clone());
         let mut rest = Self::new(socket, operation);
-        rest.asking = self.asking.take();
+        (rest.asking, rest.is_rest) = (self.asking.take(), true);
         runtime.spawn(async move {
             // How it ends is of no interest any more; it must not be dropped before.
             while let Ok(bytes) = poll_fn(|context| rest.poll_bytes(context)).await
@@ -227,11 +229,13 @@ pub struct ExecWriter {
     is_terminal: bool,
     /// Whether its end was told.
     ended: bool,
+    /// Whether it is the rest of one that was dropped, which goes with its runtime.
+    is_rest: bool,
 }
 
 impl ExecWriter {
     pub(super) fn new(socket: Socket, is_terminal: bool) -> Self {
-        Self { socket, is_terminal, ended: false }
+        Self { socket, is_terminal, ended: false, is_rest: false }
     }
 
     /// Tells the end of the input.
@@ -279,11 +283,12 @@ impl AsyncWrite for ExecWriter {
 
 impl Drop for ExecWriter {
     fn drop(&mut self) {
-        if std::mem::replace(&mut self.ended, true) {
+        if self.ended || self.is_rest {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
-        let rest = Self::new(self.socket.clone(), self.is_terminal);
+        let mut rest = Self::new(self.socket.clone(), self.is_terminal);
+        rest.is_rest = true;
         runtime.spawn(rest.end());
     }
 }
