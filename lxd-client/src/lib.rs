@@ -41,6 +41,11 @@
 //! Where a body may also be bytes, a second method takes a [`Body`]. An answer that is no JSON is a
 //! [`RawAnswer`], a [`WebSocket`] or a [`Connection`].
 //!
+//! # Commands
+//!
+//! The call that runs a command in an instance has three forms more than any other: `output` gives what the
+//! command wrote, `record` the same by way of files on the server, and `spawn` its streams ([`Exec`]).
+//!
 //! # Operations
 //!
 //! Much of what a server does is a background operation. A call that starts one waits until it has ended,

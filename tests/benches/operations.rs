@@ -7,6 +7,7 @@
 //!
 //! or with ` -- NAME` behind it for one of `latency`, `requests`, `memory` and `pairs`.
 
+mod measure;
 mod replay;
 
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use lxd_client::types::InstancesPost;
 use lxd_client::{Client, Error};
 use lxd_tests::real::{Place, socket, with_project};
+use measure::{processor_time, show};
 use replay::{Replay, now, runtime};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,20 +38,6 @@ fn main() {
 
 fn client(replay: &Replay) -> Client {
     Client::builder().endpoint(replay.endpoint()).build().expect("a client")
-}
-
-/// Prints the spread of some measurements.
-fn show(what: &str, mut measured: Vec<f64>, unit: &str) -> f64 {
-    measured.sort_by(f64::total_cmp);
-    let at = |part: f64| measured[((measured.len() - 1) as f64 * part) as usize];
-    println!(
-        "{what:<64} median {:>9.3} {unit}   10 % {:>9.3}   90 % {:>9.3}   of {}",
-        at(0.5),
-        at(0.1),
-        at(0.9),
-        measured.len()
-    );
-    at(0.5)
 }
 
 /// From the moment before the server writes the event of the end until the task that waits goes on.
@@ -261,11 +249,4 @@ impl Raw {
             }
         }
     }
-}
-
-/// The processor time that this process has used; all is done by one thread.
-fn processor_time() -> Duration {
-    let told = std::fs::read_to_string("/proc/self/schedstat").expect("Linux");
-    let nanos = told.split_whitespace().next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.expect("a number"))
 }

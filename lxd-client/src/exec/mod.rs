@@ -15,6 +15,7 @@ use crate::answer::WebSocket;
 use crate::call::{Answers, Call, Endpoint, Request, Sent};
 use crate::client::Client;
 use crate::error::Error;
+use crate::events::feed::small;
 use crate::operation::Operation;
 
 /// The core has its own way there, so that it does not depend on what a description calls it.
@@ -200,8 +201,7 @@ impl<P> Call<ExecResult, P> {
             };
             let mut request = Request::new(Sent::Nothing, &client, &WEBSOCKET, &[operation.id()]);
             request.query("secret", &secret);
-            let config = streams::config(stream);
-            connecting.spawn(async move { (stream, request.websocket(config).await) });
+            connecting.spawn(async move { (stream, request.websocket(small()).await) });
         }
         let mut sockets = Vec::with_capacity(wanted.len());
         while let Some(connected) = connecting.join_next().await {

@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::joined;
 use crate::answer::WebSocket;
@@ -29,13 +28,6 @@ const PIECE: usize = 64 << 10;
 
 /// How much later than the end of a stream that of the operation may be known.
 const LATER: Duration = Duration::from_secs(10);
-
-/// How the socket of a stream is set up. What is read much has room for it; what is written goes out at
-/// once.
-pub(super) fn config(stream: &str) -> WebSocketConfig {
-    let is_small = stream == "control";
-    WebSocketConfig::default().read_buffer_size(if is_small { 4096 } else { 32 << 10 }).write_buffer_size(0)
-}
 
 /// A websocket that is read and written by several, until it is closed.
 #[derive(Clone)]
