@@ -3,11 +3,12 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::error::BoxError;
@@ -49,6 +50,34 @@ impl Body {
             }
         }
         Self { kind: Kind::Stream(Box::pin(Boxed(Box::pin(stream))), Bytes::new()), pace: None }
+    }
+
+    /// What a reader gives, such as a file.
+    ///
+    /// ```no_run
+    /// # async fn run() -> std::io::Result<()> {
+    /// use lxd_client::Body;
+    ///
+    /// let body = Body::reader(tokio::fs::File::open("image.tar.gz").await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reader(reader: impl AsyncRead + Send + 'static) -> Self {
+        struct Pieces<R>(Pin<Box<R>>, BytesMut);
+        impl<R: AsyncRead> Stream for Pieces<R> {
+            type Item = Result<Bytes, BoxError>;
+
+            fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+                let Self(reader, room) = &mut *self;
+                room.resize(PIECE, 0);
+                let mut buffer = ReadBuf::new(room);
+                ready!(reader.as_mut().poll_read(context, &mut buffer))?;
+                let count = buffer.filled().len();
+                Poll::Ready((count > 0).then(|| Ok(room.split_to(count).freeze())))
+            }
+        }
+        let pieces = Pieces(Box::pin(reader), BytesMut::new());
+        Self { kind: Kind::Stream(Box::pin(pieces), Bytes::new()), pace: None }
     }
 
     /// The same once more, where it is at hand.

@@ -90,7 +90,7 @@ impl Request {
         self.query.push((name.into(), value.to_string()));
     }
 
-    pub(super) fn header(&mut self, name: HeaderName, value: &dyn fmt::Display) {
+    pub(crate) fn header(&mut self, name: HeaderName, value: &dyn fmt::Display) {
         match HeaderValue::from_str(&value.to_string()) {
             Ok(value) => drop(self.headers.insert(name, value)),
             Err(_) => self.fault(format!("the value of `{name}` has letters that a header cannot hold")),

@@ -21,6 +21,7 @@ const CLIENT_NAMES: &[&str] = &[
     "default_project",
     "default_target",
     "fetch_server_certificate",
+    "files",
     "fmt",
     "from_remote",
     "handle",

@@ -1,0 +1,108 @@
+//! The files of containers of a real LXD, running and stopped.
+
+use std::io::ErrorKind;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use jiff::{SignedDuration, Timestamp};
+use lxd_client::types::InstanceAction;
+use lxd_client::{Body, Error, FileEntry, InstanceFiles};
+use lxd_tests::real::with_project;
+use tokio::io::{AsyncRead, ReadBuf};
+
+async fn bytes(files: &InstanceFiles, path: &str) -> Result<Vec<u8>, Error> {
+    match files.read(path).await? {
+        FileEntry::File { content, .. } => Ok(content.bytes().await?.to_vec()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A reader of many bytes that breaks off.
+struct Broken(usize);
+
+impl AsyncRead for Broken {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if self.0 == 0 {
+            return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+        }
+        self.0 -= 1;
+        let count = buffer.remaining();
+        buffer.put_slice(&vec![b'x'; count]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_can_be_read_in_running_and_stopped_containers() {
+    with_project(|place| async move {
+        place.running_container("c1").await?;
+        let files = place.lxd.files("c1");
+        for folder in ["/root/running", "/root/stopped"] {
+            let path = |name: &str| format!("{folder}/{name}");
+            let missing = files.write(&path("file"), "no folder").await.unwrap_err();
+            assert!(missing.is_not_found(), "{missing:?}");
+            files.create_directory(folder).uid(1000).gid(1001).mode(0o750).await?;
+            files.create_directory(folder).await?;
+            let all: Vec<u8> = (0..=255).collect();
+            files.write(&path("a file"), all.clone()).uid(7).gid(8).mode(0o640).await?;
+            files.write(&path("empty"), "").await?;
+            files.write(&path("log"), "one\n").await?;
+            files.write(&path("log"), "two\n").append().await?;
+            files.create_symlink(&path("link"), "a file").await?;
+
+            let entry = files.read(&path("a file")).await?;
+            let attributes = entry.attributes().clone();
+            assert_eq!((attributes.uid, attributes.gid, attributes.mode), (7, 8, 0o640));
+            let age = Timestamp::now() - attributes.modified.expect("a time");
+            assert!(age.abs() < SignedDuration::from_mins(5), "{age:?}");
+            let FileEntry::File { content, .. } = entry else { panic!("{entry:?}") };
+            assert_eq!(content.bytes().await?, all);
+            assert_eq!(bytes(&files, &path("log")).await?, b"one\ntwo\n");
+            assert_eq!(bytes(&files, &path("empty")).await?, b"");
+            let FileEntry::Symlink { target, .. } = files.read(&path("link")).await? else { panic!() };
+            assert_eq!(target, path("a file"));
+            let entry = files.read(folder).await?;
+            let attributes = entry.attributes();
+            assert_eq!((attributes.uid, attributes.gid, attributes.mode), (1000, 1001, 0o750));
+            let FileEntry::Directory { mut names, .. } = entry else { panic!("{entry:?}") };
+            names.sort();
+            assert_eq!(names, ["a file", "empty", "link", "log"]);
+
+            // A directory goes when it is empty.
+            assert!(files.remove(folder).await.is_err());
+            for name in names {
+                files.remove(&path(&name)).await?;
+            }
+            files.remove(folder).await?;
+            assert!(files.read(folder).await.unwrap_err().is_not_found());
+            assert!(files.remove(folder).await.unwrap_err().is_not_found());
+            if folder.ends_with("running") {
+                place.change("c1", InstanceAction::Stop).await?;
+            }
+        }
+        let nobody = place.lxd.files("none").read("/").await.unwrap_err();
+        assert!(nobody.is_not_found(), "{nobody:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_from_readers_and_a_broken_one_is_told() {
+    with_project(|place| async move {
+        place.running_container("c1").await?;
+        let files = place.lxd.files("c1");
+        let large: Vec<u8> = (0..5_000_000_u32).map(|each| (each ^ (each >> 9)).to_le_bytes()[0]).collect();
+        files.write("/root/large", Body::reader(std::io::Cursor::new(large.clone()))).mode(0o600).await?;
+        assert!(bytes(&files, "/root/large").await? == large);
+        let error = files.write("/root/broken", Body::reader(Broken(40))).await.unwrap_err();
+        assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+        assert!(error.to_string().contains("end of file"), "{error}");
+        Ok(())
+    })
+    .await;
+}
