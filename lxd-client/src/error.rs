@@ -165,6 +165,15 @@ pub enum Error {
         extension: String,
     },
 
+    /// Something on this machine that was to be sent or received cannot be read or written.
+    #[error("{}: {}", Line(message), Line(source))]
+    Local {
+        /// What failed, and where.
+        message: String,
+        /// Why.
+        source: std::io::Error,
+    },
+
     /// The client cannot be built from what it was given.
     #[error("{}", Line(message))]
     Configuration {

@@ -106,3 +106,61 @@ async fn files_come_from_readers_and_a_broken_one_is_told() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_go_there_and_come_back() {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let folder = std::env::temp_dir().join(format!("lxd-tests-tree-{}", std::process::id()));
+    let (local, back) = (folder.join("local"), folder.join("back"));
+    fs::create_dir_all(local.join("deep/er")).unwrap();
+    fs::create_dir(local.join("closed")).unwrap();
+    fs::write(local.join("deep/er/large"), vec![7; 3_000_000]).unwrap();
+    fs::write(local.join("a file"), "text").unwrap();
+    fs::write(local.join("closed/empty"), "").unwrap();
+    for (path, mode) in
+        [("a file", 0o640), ("deep/er/large", 0o755), ("closed/empty", 0o400), ("closed", 0o500)]
+    {
+        fs::set_permissions(local.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    symlink("/etc/passwd", local.join("link")).unwrap();
+    symlink("/nowhere", local.join("deep/broken")).unwrap();
+    let paths = (folder.clone(), local.clone(), back.clone());
+    with_project(|place| async move {
+        let (folder, local, back) = paths;
+        place.running_container("c1").await?;
+        let files = place.lxd.files("c1");
+        files.push(&local, "/root/tree").await?;
+        files.pull("/root/tree/", &back).await?;
+        let shown = |root: &std::path::Path| {
+            let find = std::process::Command::new("find")
+                .args([".", "-printf", "%P %y %m %l\n"])
+                .current_dir(root)
+                .output();
+            let mut lines: Vec<_> =
+                String::from_utf8(find.expect("find").stdout).unwrap().lines().map(str::to_owned).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(shown(&back), shown(&local));
+        assert!(fs::read(back.join("deep/er/large")).unwrap() == vec![7; 3_000_000]);
+        // Once more, over what is there. A link in the place of a file is replaced, and not followed.
+        fs::remove_file(back.join("a file")).unwrap();
+        fs::write(folder.join("outside"), "untouched").unwrap();
+        symlink(folder.join("outside"), back.join("a file")).unwrap();
+        files.pull("/root/tree", &back).await?;
+        assert_eq!(shown(&back), shown(&local));
+        assert_eq!(fs::read_to_string(folder.join("outside")).unwrap(), "untouched");
+        // A link in the place of a folder is refused.
+        fs::remove_dir_all(back.join("deep")).unwrap();
+        symlink(&folder, back.join("deep")).unwrap();
+        let error = files.pull("/root/tree", &back).await.unwrap_err();
+        assert!(matches!(error, Error::Local { .. }), "{error:?}");
+        let error = files.push(local.join("none"), "/root/none").await.unwrap_err();
+        assert!(error.to_string().contains("none cannot be read: No such file"), "{error}");
+        Ok(())
+    })
+    .await;
+    fs::remove_dir_all(&folder).unwrap();
+}

@@ -71,3 +71,40 @@ async fn what_is_read_is_told_apart_by_its_headers() {
         assert!(matches!(error, Error::Decode { .. }) && error.to_string().contains(told), "{error}");
     }
 }
+
+#[tokio::test]
+async fn half_a_file_does_not_look_like_a_whole_one() {
+    let folder = std::env::temp_dir().join(format!("lxd-tests-half-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let headers = [("X-LXD-type", "file"), ("X-LXD-mode", "0644"), ("X-LXD-uid", "0"), ("X-LXD-gid", "0")];
+    let half = headers.into_iter().chain([("content-length", "1000")]).collect::<Vec<_>>();
+    let server = FakeServer::with(move |request| match request.method.as_str() {
+        "GET" => Answer::raw(200, &half, "half"),
+        "POST" => Answer::error(500, "no space left"),
+        _ => Answer::sync("{}"),
+    });
+    let files = server.client().files("t1");
+    let error = files.pull("/f", folder.join("f")).await.unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    std::fs::write(folder.join("g"), "text").unwrap();
+    let error = files.push(folder.join("g"), "/g").await.unwrap_err();
+    assert_eq!(error.status(), Some(500));
+    assert_eq!(server.lines().last().unwrap(), "DELETE /1.0/instances/t1/files?path=%2Fg");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_name_that_leads_out_of_its_folder_is_refused() {
+    let folder = std::env::temp_dir().join(format!("lxd-tests-out-{}", std::process::id()));
+    for name in ["..", "../x", "/etc", ".", "", "a/../../x"] {
+        let headers =
+            [("X-LXD-type", "directory"), ("X-LXD-mode", "0755"), ("X-LXD-uid", "0"), ("X-LXD-gid", "0")];
+        let list = serde_json::json!([name]).to_string();
+        let server = FakeServer::answering([Answer::raw(200, &headers, Answer::sync(&list).into_body())]);
+        let error = server.client().files("t1").pull("/d", &folder).await.unwrap_err();
+        assert!(matches!(error, Error::Decode { .. }) && error.to_string().contains("leads out"), "{error}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,5 +1,7 @@
-//! The files of an instance: read, written and removed one at a time, whether it runs or not. What is
-//! sent and received is left to `call`, the bytes themselves to `body` and `answer`.
+//! The files of an instance: read, written and removed one at a time, whether it runs or not. Folders as
+//! a whole are left to `trees`, what is sent and received to `call`, the bytes to `body` and `answer`.
+
+mod trees;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
