@@ -118,6 +118,7 @@ async fn pass_on(mut input: ExecWriter) -> std::io::Result<()> {
     });
     while let Some(keys) = typed.recv().await {
         input.write_all(&keys).await?;
+        input.flush().await?;
     }
     input.shutdown().await
 }

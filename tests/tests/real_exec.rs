@@ -229,7 +229,7 @@ async fn a_terminal_is_one() {
         input.write_all(b"stty size\n").await.unwrap();
         until("50 100").await;
         // Ctrl-C ends what runs in the terminal, and not the shell.
-        input.write_all(b"echo be''gun; sleep 1000\n").await.unwrap();
+        input.write_all(b"sh -c \"echo be''gun; exec sleep 1000\"\n").await.unwrap();
         until("begun").await;
         input.write_all(b"\x03").await.unwrap();
         until("# ").await;

@@ -127,7 +127,7 @@ fn use_a_shell(place: &Place) {
     // It takes a moment until it is there.
     terminal.write(b"until [ \"$(stty size)\" = '50 100' ]; do sleep 0.1; done; echo as lar''ge\r");
     terminal.until("as large");
-    terminal.write(b"echo be''gun; sleep 1000\r");
+    terminal.write(b"sh -c \"echo be''gun; exec sleep 1000\"\r");
     terminal.until("begun");
     terminal.write(b"\x03");
     terminal.until("# ");

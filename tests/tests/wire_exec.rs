@@ -158,6 +158,16 @@ async fn output_that_breaks_off_is_an_error_unless_the_command_was_never_run() {
         let ended = output.await.unwrap().unwrap();
         assert_eq!((ended.status, ended.is_command_not_found()), (code, code == 127));
     }
+    // What had come before is not the whole of it, whatever the shell said in the end.
+    let mut server = Server::new();
+    let output = server.output();
+    server.connect(3).await;
+    server.write("s1", &[frame(BINARY, b"half")]).await;
+    server.end("Failure", 400, r#"{"return":127}"#, "Command not found");
+    server.streams.clear();
+    let error = output.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+
     let mut server = Server::new();
     let output = server.output();
     server.connect(3).await;
@@ -263,13 +273,22 @@ async fn recorded_output_is_fetched_from_where_it_is_and_deleted() {
     assert_eq!(ended, ExecOutput { status: 3, stdout: out.into(), stderr: err.into() });
     let sent = server.sent();
     assert_eq!((&sent["record-output"], &sent["wait-for-websocket"]), (&json!(true), &json!(false)));
-    let expected = ["POST /1.0/instances/t1/exec?project=p".to_owned()]
-        .into_iter()
-        .chain([out, err].into_iter().flat_map(|url| [format!("GET {url}"), format!("DELETE {url}")]));
+    let (get, delete) =
+        ([out, err].map(|url| format!("GET {url}")), [out, err].map(|url| format!("DELETE {url}")));
+    // Nothing is deleted before all is here.
+    let expected = ["POST /1.0/instances/t1/exec?project=p".to_owned()].into_iter().chain(get).chain(delete);
     let lines = server.fake.lines();
     let lines: Vec<_> =
         lines.into_iter().filter(|line| !line.contains("/operations/") && line != "GET /1.0").collect();
     assert_eq!(lines, expected.collect::<Vec<_>>());
+
+    // In the project of the call, where that is another one.
+    let server = Server::new();
+    server.end("Success", 200, metadata, "");
+    server.call(InstanceExecPost::default()).project("q").record().await.unwrap();
+    let lines = server.fake.lines();
+    let logs: Vec<_> = lines.iter().filter(|line| line.contains("/logs/")).collect();
+    assert!(logs.len() == 4 && logs.iter().all(|line| line.ends_with("?project=q")), "{logs:?}");
 
     // What is no place of the server's is not asked for.
     let server = Server::new();
@@ -285,4 +304,39 @@ async fn a_server_without_streams_is_told() {
     let error = server.output().await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Decode { .. }), "{error:?}");
     assert!(error.to_string().contains("no stream `1`"), "{error}");
+}
+
+#[tokio::test]
+async fn output_that_nobody_waits_for_is_given_up() {
+    let mut server = Server::new();
+    let output = server.output();
+    server.connect(3).await;
+    output.abort();
+    assert!(output.await.unwrap_err().is_cancelled());
+    for stream in ["s1", "s2", "s0"] {
+        let mut rest = Vec::new();
+        // The end of the input may be there still, and the end comes in whichever way.
+        let _ended = server.stream(stream).read_to_end(&mut rest).await;
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_was_not_waited_for_goes_out_all_the_same() {
+    let mut server = Server::new();
+    let mut exec = server.spawn(false).await;
+    let mut input = exec.stdin.take().unwrap();
+    // More than fits on the way, so that the end has to wait.
+    let full = tokio::time::timeout(Duration::from_millis(50), input.write_all(&[7; 4 << 20])).await;
+    assert!(full.is_err());
+    let late = tokio::time::timeout(Duration::from_millis(10), input.shutdown()).await;
+    assert!(late.is_err());
+    // Outside of any runtime.
+    std::thread::spawn(move || drop(input)).join().unwrap();
+    let end = loop {
+        let (kind, bytes) = server.read("s0").await;
+        if kind != BINARY {
+            break (kind, bytes);
+        }
+    };
+    assert_eq!(end, (TEXT, Vec::new()));
 }

@@ -133,6 +133,11 @@ impl<T, P> Call<T, P> {
         self.request.client.clone()
     }
 
+    /// The project that it is for, where one is named.
+    pub(crate) fn project_named(&self) -> Option<String> {
+        self.request.project().map(str::to_owned)
+    }
+
     /// What it sends, where that is an object of JSON.
     pub(crate) fn sent_object(&self) -> Option<Map<String, Value>> {
         serde_json::from_slice(self.request.body.at_hand()?).ok()

@@ -63,11 +63,13 @@ impl Request {
         request
     }
 
-    /// A request for what the server gave a URL of.
+    /// A request for something among the logs of an instance that the server gave a URL of.
     pub(crate) fn at(client: &Client, endpoint: &'static Endpoint, url: &str) -> Result<Box<Self>, Error> {
         let path = url.split('?').next().unwrap_or_default();
         let mut request = Self::new(Sent::Nothing, client, endpoint, &[]);
-        if !path.starts_with("/1.0/") {
+        let leads_elsewhere =
+            path.contains(['%', '\\']) || path.split('/').any(|part| matches!(part, "." | ".."));
+        if !path.starts_with("/1.0/instances/") || !path.contains("/logs/") || leads_elsewhere {
             let message = format!("the server gives `{path}` as the path of something, which it is not");
             return Err(Error::decode(endpoint.method.to_owned(), message));
         }
@@ -128,7 +130,7 @@ impl Request {
     }
 
     /// The project that is named by the call, or else by the client.
-    fn project(&self) -> Option<&str> {
+    pub(super) fn project(&self) -> Option<&str> {
         let everywhere = self.given("all-projects") == Some("true");
         let by_client = || self.client.default_project().filter(|_| self.endpoint.project && !everywhere);
         self.given("project").or_else(by_client)

@@ -102,30 +102,45 @@ impl<P> Call<ExecResult, P> {
 
     /// The same, but the server keeps what the command writes in files, which are fetched when it has
     /// ended, and deleted. This takes no connections while the command runs, and one that breaks does no
-    /// harm.
+    /// harm. Where this future is dropped, the command goes on, and its files stay.
     ///
     /// # Errors
     ///
     /// Those of any call, and [`Error::Argument`] where the command is to be interactive.
     pub async fn record(mut self) -> Result<ExecOutput, Error> {
         self.set_flags(&[("record-output", true), ("wait-for-websocket", false), ("interactive", false)])?;
-        let client = self.client();
+        let (client, project) = (self.client(), self.project_named());
         let operation = self.start().await?;
         let ended = exit_code(&operation).await;
         let metadata = operation.metadata();
         let recorded = metadata.get("output").and_then(Value::as_object);
         let mut output = ExecOutput::default();
         let mut failure = None;
-        for (stream, url) in recorded.into_iter().flatten() {
-            let Some(url) = url.as_str() else { continue };
-            match fetched(&client, url, ended.is_ok()).await {
-                Ok(bytes) if stream == "1" => output.stdout = bytes,
-                Ok(bytes) => output.stderr = bytes,
+        let recorded: Vec<_> = recorded
+            .into_iter()
+            .flatten()
+            .filter_map(|(stream, url)| Some((stream, url.as_str()?)))
+            .collect();
+        let at = |endpoint, url| recording(&client, endpoint, project.as_deref(), url);
+        for (stream, url) in recorded.iter().filter(|_| ended.is_ok()) {
+            let fetched = async { at(&READ, url)?.bytes().await };
+            match fetched.await {
+                Ok(bytes) if *stream == "1" => output.stdout = bytes.to_vec(),
+                Ok(bytes) => output.stderr = bytes.to_vec(),
                 Err(error) => failure = Some(error),
             }
         }
         output.status = ended?;
-        failure.map_or(Ok(output), Err)
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        for (_, url) in recorded {
+            // What the command did and wrote is worth more than that nothing is left of it.
+            if let Err(error) = at(&REMOVE, url)?.exchange().await.and_then(|gone| gone.read(&mut ())) {
+                tracing::debug!(target: "lxd_client::exec", %error, "recorded output is left");
+            }
+        }
+        Ok(output)
     }
 
     /// Starts the command and gives its streams.
@@ -245,14 +260,18 @@ async fn exit_code(operation: &Operation<ExecResult>) -> Result<i64, Error> {
     }
 }
 
-/// Fetches what was recorded, where it is wanted, and deletes it.
-async fn fetched(client: &Client, url: &str, wanted: bool) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    if wanted {
-        bytes = Request::at(client, &READ, url)?.bytes().await?.to_vec();
+/// A request for output that was recorded.
+fn recording(
+    client: &Client,
+    endpoint: &'static Endpoint,
+    project: Option<&str>,
+    url: &str,
+) -> Result<Box<Request>, Error> {
+    let mut request = Request::at(client, endpoint, url)?;
+    if let Some(project) = project {
+        request.query("project", &project);
     }
-    Request::at(client, &REMOVE, url)?.exchange().await?.read(&mut ())?;
-    Ok(bytes)
+    Ok(request)
 }
 
 /// What a task of ours gives, which ends by a panic or with its runtime where it does not.
@@ -327,7 +346,8 @@ impl Exec {
 
     /// Ends the input, reads to their ends and throws away the streams that were not taken, and waits for
     /// the command: its exit code, or 128 and the signal's number where a signal ended it. What was
-    /// taken has to be read elsewhere at the same time, where it is much. The exit code is 127 where there
+    /// taken has to be read elsewhere at the same time: much of it would hold the command up, and a terminal
+    /// lasts until it is read to its end. So has an input that was taken to be shut down. The exit code is 127 where there
     /// is no such command, and 126 where it cannot be executed.
     ///
     /// # Errors

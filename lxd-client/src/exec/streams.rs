@@ -2,11 +2,11 @@
 //! to `exec`.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -31,39 +31,56 @@ const LATER: Duration = Duration::from_secs(10);
 
 /// A websocket that is read and written by several, until it is closed.
 #[derive(Clone)]
-pub(super) struct Socket(Arc<Mutex<Option<WebSocket>>>);
+pub(super) struct Socket(Arc<Mutex<Shared>>);
+
+struct Shared {
+    /// Nothing once it is closed.
+    socket: Option<WebSocket>,
+    /// Who waits to write. The socket would not wake it when it is closed.
+    writing: Option<Waker>,
+}
 
 impl Socket {
     pub(super) fn new(socket: WebSocket) -> Self {
-        Self(Arc::new(Mutex::new(Some(socket))))
+        Self(Arc::new(Mutex::new(Shared { socket: Some(socket), writing: None })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<WebSocket>> {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Closes the connection; the server drops its own end so, too.
     pub(super) fn close(&self) {
-        *self.lock() = None;
+        let (socket, writing) = {
+            let mut shared = self.lock();
+            (shared.socket.take(), shared.writing.take())
+        };
+        drop(socket);
+        if let Some(writing) = writing {
+            writing.wake();
+        }
     }
 
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        match self.lock().as_mut() {
+        match self.lock().socket.as_mut() {
             Some(socket) => Pin::new(socket).poll_next(context),
             None => Poll::Ready(None),
         }
     }
 
-    fn with<T>(
+    /// Writes, in one way or another.
+    fn poll_write<T>(
         &self,
-        poll: impl FnOnce(Pin<&mut WebSocket>) -> Poll<Result<T, Error>>,
+        context: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<T, Error>>,
     ) -> Poll<io::Result<T>> {
-        match self.lock().as_mut() {
-            Some(socket) => {
-                poll(Pin::new(socket)).map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
-            }
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-        }
+        let mut shared = self.lock();
+        let Some(socket) = shared.socket.as_mut() else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let polled = poll(Pin::new(socket), context);
+        shared.writing = polled.is_pending().then(|| context.waker().clone());
+        polled.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
     }
 
     /// Sends a message once there is room for it.
@@ -72,12 +89,14 @@ impl Socket {
         message: impl FnOnce() -> Message,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.with(|socket| socket.poll_ready(context)))?;
-        self.with(|socket| Poll::Ready(socket.start_send(message())))
+        self.poll_write(context, |mut socket, context| {
+            ready!(socket.as_mut().poll_ready(context))?;
+            Poll::Ready(socket.start_send(message()))
+        })
     }
 
     fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with(|socket| socket.poll_flush(context))
+        self.poll_write(context, |socket, context| socket.poll_flush(context))
     }
 
     /// Sends a text.
@@ -103,14 +122,27 @@ pub struct ExecReader {
     operation: Operation<ExecResult>,
     /// Finds out what it means that the socket broke.
     asking: Option<JoinHandle<Result<(), Error>>>,
+    /// Whether anything has come: then its end has to be told.
+    received: bool,
     ended: bool,
-    /// Whether it is the rest of one that was dropped, which goes with its runtime.
+    /// Whether nothing goes on when it is dropped.
     is_rest: bool,
+    /// Where it was made, and goes on when it is dropped elsewhere.
+    runtime: Handle,
 }
 
 impl ExecReader {
     pub(super) fn new(socket: Socket, operation: Operation<ExecResult>) -> Self {
-        Self { socket, rest: Bytes::new(), operation, asking: None, ended: false, is_rest: false }
+        Self {
+            socket,
+            rest: Bytes::new(),
+            operation,
+            asking: None,
+            received: false,
+            ended: false,
+            is_rest: false,
+            runtime: Handle::current(),
+        }
     }
 
     /// The next bytes; none at the end.
@@ -125,17 +157,23 @@ impl ExecReader {
                 return Poll::Ready(joined(meaning).and_then(|meaning| meaning).map(|()| Bytes::new()));
             }
             let broken = match ready!(self.socket.poll_next(context)) {
-                Some(Ok(Message::Binary(bytes))) if !bytes.is_empty() => return Poll::Ready(Ok(bytes)),
+                Some(Ok(Message::Binary(bytes))) if !bytes.is_empty() => {
+                    self.received = true;
+                    return Poll::Ready(Ok(bytes));
+                }
                 Some(Ok(Message::Text(text))) if text.is_empty() => {
                     self.end();
                     continue;
                 }
-                Some(Ok(Message::Text(text))) => return Poll::Ready(Ok(text.into())),
+                Some(Ok(Message::Text(text))) => {
+                    self.received = true;
+                    return Poll::Ready(Ok(text.into()));
+                }
                 Some(Ok(Message::Close(_))) | None => None,
                 Some(Ok(_)) => continue,
                 Some(Err(error)) => Some(error),
             };
-            self.asking = Some(tokio::spawn(meaning(self.operation.clone(), broken)));
+            self.asking = Some(self.runtime.spawn(meaning(self.operation.clone(), broken, self.received)));
         }
     }
 
@@ -146,8 +184,9 @@ impl ExecReader {
         self.socket.close();
     }
 
-    /// All bytes.
+    /// All bytes. Where this is dropped, so is the stream.
     pub(super) async fn all(mut self) -> Result<Vec<u8>, Error> {
+        self.is_rest = true;
         let mut all = Vec::new();
         loop {
             let bytes = poll_fn(|context| self.poll_bytes(context)).await?;
@@ -161,11 +200,15 @@ impl ExecReader {
 
 /// What it means that a stream has broken before its end was told. A command that could not be run has
 /// none; of any other, something is missing.
-async fn meaning(operation: Operation<ExecResult>, broken: Option<Error>) -> Result<(), Error> {
+async fn meaning(
+    operation: Operation<ExecResult>,
+    broken: Option<Error>,
+    received: bool,
+) -> Result<(), Error> {
     match tokio::time::timeout(LATER, operation.finish()).await {
-        Ok(Err(Error::Operation { .. } | Error::Cancelled { .. })) => Ok(()),
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(_)) | Err(_) => Err(broken.unwrap_or_else(|| {
+        Ok(Err(Error::Operation { .. } | Error::Cancelled { .. })) if !received => Ok(()),
+        Ok(Err(error)) if !received => Err(error),
+        _ => Err(broken.unwrap_or_else(|| {
             let call = format!("GET /1.0/operations/{}/websocket", operation.id());
             let early = io::Error::from(io::ErrorKind::UnexpectedEof);
             Error::transport(call, "the output broke off", early)
@@ -194,11 +237,17 @@ impl Drop for ExecReader {
         if self.ended || self.is_rest {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (socket, operation) = (self.socket.clone(), self.operation.clone());
-        let mut rest = Self::new(socket, operation);
-        (rest.asking, rest.is_rest) = (self.asking.take(), true);
-        runtime.spawn(async move {
+        let mut rest = Self {
+            socket: self.socket.clone(),
+            rest: Bytes::new(),
+            operation: self.operation.clone(),
+            asking: self.asking.take(),
+            received: self.received,
+            ended: false,
+            is_rest: true,
+            runtime: self.runtime.clone(),
+        };
+        self.runtime.spawn(async move {
             // How it ends is of no interest any more; it must not be dropped before.
             while let Ok(bytes) = poll_fn(|context| rest.poll_bytes(context)).await
                 && !bytes.is_empty()
@@ -214,27 +263,33 @@ impl fmt::Debug for ExecReader {
     }
 }
 
-/// The input of a command. The command gets what is written when it reads; its end is told by
+/// The input of a command. The command gets what is written when it reads; where it is to answer to it,
+/// [`flush`](tokio::io::AsyncWriteExt::flush) makes sure that all of it goes out. Its end is told by
 /// [`shutdown`](tokio::io::AsyncWriteExt::shutdown), or by dropping this.
 pub struct ExecWriter {
     socket: Socket,
     is_terminal: bool,
-    /// Whether its end was told.
+    /// Whether its end is on its way.
     ended: bool,
-    /// Whether it is the rest of one that was dropped, which goes with its runtime.
+    /// Whether all of it has gone out.
+    flushed: bool,
+    /// Whether nothing goes on when it is dropped.
     is_rest: bool,
+    /// Where it was made, and goes on when it is dropped elsewhere.
+    runtime: Handle,
 }
 
 impl ExecWriter {
     pub(super) fn new(socket: Socket, is_terminal: bool) -> Self {
-        Self { socket, is_terminal, ended: false, is_rest: false }
+        let runtime = Handle::current();
+        Self { socket, is_terminal, ended: false, flushed: false, is_rest: false, runtime }
     }
 
-    /// Tells the end of the input.
+    /// Tells the end of the input. Where this is dropped, so is the stream.
     pub(super) async fn end(mut self) {
+        self.is_rest = true;
         // Where the command has ended, it is known there.
         let _ended = poll_fn(|context| Pin::new(&mut self).poll_shutdown(context)).await;
-        self.ended = true;
     }
 
     /// What tells the end. The server would hang up a terminal at the empty text.
@@ -269,19 +324,26 @@ impl AsyncWrite for ExecWriter {
             ready!(self.socket.poll_send(|| self.last(), context))?;
             self.ended = true;
         }
-        self.socket.poll_flush(context)
+        ready!(self.socket.poll_flush(context))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Drop for ExecWriter {
     fn drop(&mut self) {
-        if self.ended || self.is_rest {
+        if self.flushed || self.is_rest {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else { return };
-        let mut rest = Self::new(self.socket.clone(), self.is_terminal);
-        rest.is_rest = true;
-        runtime.spawn(rest.end());
+        let rest = Self {
+            socket: self.socket.clone(),
+            is_terminal: self.is_terminal,
+            ended: self.ended,
+            flushed: false,
+            is_rest: true,
+            runtime: self.runtime.clone(),
+        };
+        self.runtime.spawn(rest.end());
     }
 }
 

@@ -58,6 +58,7 @@ const CALL_NAMES: &[&str] = &[
     "json",
     "of",
     "output",
+    "project_named",
     "query",
     "query_list",
     "record",
