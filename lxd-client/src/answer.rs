@@ -2,6 +2,8 @@
 //! from then on. Which answers come this way is said by the description and its overlay.
 
 use std::fmt;
+use std::future::poll_fn;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -18,6 +20,8 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use crate::arriving::Arriving;
 use crate::envelope::{self, Outcome};
 use crate::error::Error;
+use crate::local::Partial;
+use crate::transferred::{Report, Transferred};
 use crate::transport::Lease;
 
 /// An answer of bytes, which are still on their way.
@@ -45,6 +49,16 @@ impl RawAnswer {
         Self { call, headers, body, lease: Some(lease) }
     }
 
+    /// The call that it is the answer to, as errors name it.
+    pub(crate) fn call(&self) -> &str {
+        &self.call
+    }
+
+    /// The next bytes.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
     /// The headers of the answer.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
@@ -53,6 +67,12 @@ impl RawAnswer {
     /// The text of a header, where the answer has it.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Tells how much of it has come, for each piece.
+    pub fn progress(mut self, report: impl FnMut(Transferred) + Send + 'static) -> Self {
+        self.body.report_to(Some(Report::new(report)));
+        self
     }
 
     /// Waits for all bytes.
@@ -80,6 +100,31 @@ impl RawAnswer {
         let call = self.call.clone();
         // Not the whole error, which holds the bytes.
         String::from_utf8(self.bytes().await?.into()).map_err(|error| Error::decode(call, error.utf8_error()))
+    }
+
+    /// Writes all bytes into a file, which has its name once it is whole; what had it is replaced.
+    ///
+    /// ```no_run
+    /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {
+    /// let backup = lxd.instance_backup_export("t1", "nightly").await?;
+    /// backup
+    ///     .progress(|done| println!("{} of {:?} bytes", done.bytes, done.total))
+    ///     .save("t1.tar.gz")
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Local`] where the file cannot be written, [`Error::Transport`] where the connection
+    /// breaks before the end, and [`Error::Timeout`] where nothing comes for too long.
+    pub async fn save(mut self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let mut file = Partial::create(path.as_ref(), None).await?;
+        while let Some(bytes) = self.next().await {
+            file.write(bytes?).await?;
+        }
+        file.finish(None).await
     }
 
     /// Waits for all of an answer in JSON: some calls answer with bytes or with a value, as the

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::client::limits::Limits;
 use crate::error::Error;
+use crate::transferred::{Counter, Report};
 
 /// How much room is made at once, whatever an answer says of its length.
 const ROOM: usize = 1 << 20;
@@ -23,11 +24,17 @@ pub(crate) struct Arriving {
     /// Ends the wait for the next bytes, while that lasts.
     late: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    counter: Counter,
 }
 
 impl Arriving {
     pub(crate) fn new(body: Incoming, limits: Limits) -> Self {
-        Self { body, limits, late: None, waiting: false }
+        Self { body, limits, late: None, waiting: false, counter: Counter::default() }
+    }
+
+    /// Tells somebody how much of it has come.
+    pub(crate) fn report_to(&mut self, report: Option<Report>) {
+        self.counter = Counter::new(report, self.body.size_hint().exact());
     }
 
     /// The next bytes of the answer to a call.
@@ -50,6 +57,7 @@ impl Arriving {
                 // Trailers are of no use here.
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {
+                        self.counter.add(bytes.len() as u64);
                         return Poll::Ready(Some(Ok(bytes)));
                     }
                 }

@@ -1,6 +1,10 @@
 //! What a request sends: nothing, bytes that are at hand, or bytes as they come.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -8,10 +12,15 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
+use ring::digest;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use crate::error::BoxError;
+use crate::error::{BoxError, Error};
+use crate::images::fingerprint;
+use crate::images::form::Form;
+use crate::local::{Kept, Pieces, Source};
+use crate::transferred::{Counter, Report};
 
 /// How many bytes are passed on at once: between two pieces it is seen that the server takes them.
 const PIECE: usize = 64 << 10;
@@ -26,7 +35,10 @@ const PIECE: usize = 64 << 10;
 #[derive(Default)]
 pub struct Body {
     kind: Kind,
+    /// How many bytes are left to send, where that is known of a stream.
+    left: Option<u64>,
     pace: Option<Pace>,
+    counter: Counter,
 }
 
 #[derive(Default)]
@@ -34,11 +46,35 @@ enum Kind {
     #[default]
     Empty,
     Bytes(Bytes),
+    File(Pieces),
+    Form(Form),
     /// What is to come, and the rest of what has come.
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>, Bytes),
 }
 
 impl Body {
+    fn new(kind: Kind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
+    /// What is in a file, which is read while it is sent.
+    ///
+    /// ```no_run
+    /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {
+    /// use lxd_client::Body;
+    ///
+    /// lxd.restore_instance_backup(Body::file("t1.tar.gz").await?).name("t2").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Local`] where it cannot be opened, or is no file: [`reader`](Self::reader) takes pipes too.
+    pub async fn file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Source::open(path.as_ref()).await?.into())
+    }
+
     /// Bytes as they come; the request ends when the stream does.
     pub fn stream(stream: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static) -> Self {
         struct Boxed<S>(Pin<Box<S>>);
@@ -49,18 +85,15 @@ impl Body {
                 self.0.as_mut().poll_next(context).map_err(Into::into)
             }
         }
-        Self { kind: Kind::Stream(Box::pin(Boxed(Box::pin(stream))), Bytes::new()), pace: None }
+        Self::new(Kind::Stream(Box::pin(Boxed(Box::pin(stream))), Bytes::new()))
     }
 
-    /// What a reader gives, such as a file.
+    /// What a reader gives.
     ///
-    /// ```no_run
-    /// # async fn run() -> std::io::Result<()> {
+    /// ```
     /// use lxd_client::Body;
     ///
-    /// let body = Body::reader(tokio::fs::File::open("image.tar.gz").await?);
-    /// # Ok(())
-    /// # }
+    /// let body = Body::reader(tokio::io::stdin());
     /// ```
     pub fn reader(reader: impl AsyncRead + Send + 'static) -> Self {
         struct Pieces<R>(Pin<Box<R>>, BytesMut);
@@ -77,7 +110,49 @@ impl Body {
             }
         }
         let pieces = Pieces(Box::pin(reader), BytesMut::new());
-        Self { kind: Kind::Stream(Box::pin(pieces), Bytes::new()), pace: None }
+        Self::new(Kind::Stream(Box::pin(pieces), Bytes::new()))
+    }
+
+    /// The two files of a container's image, for an upload: its metadata and its root file system.
+    ///
+    /// ```no_run
+    /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {
+    /// use lxd_client::Body;
+    ///
+    /// let (metadata, rootfs) = (Body::file("meta.tar.xz").await?, Body::file("rootfs.squashfs").await?);
+    /// let image = lxd.upload_image(Body::split_image(metadata, rootfs)).public(true).await?;
+    /// println!("{}", image.fingerprint);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn split_image(metadata: impl Into<Self>, rootfs: impl Into<Self>) -> Self {
+        Self::form([("metadata", metadata.into()), ("rootfs", rootfs.into())])
+    }
+
+    /// The two files of a virtual machine's image, for an upload: its metadata and its disk.
+    pub fn split_virtual_machine_image(metadata: impl Into<Self>, disk: impl Into<Self>) -> Self {
+        Self::form([("metadata", metadata.into()), ("rootfs.img", disk.into())])
+    }
+
+    fn form(parts: [(&str, Self); 2]) -> Self {
+        let form = Form::new(parts);
+        Self { left: form.length(), ..Self::new(Kind::Form(form)) }
+    }
+
+    /// Says how many bytes a stream or a reader gives, so that the server knows, and
+    /// [`Call::progress`](crate::Call::progress) can tell. What is more than that is not sent; where there is
+    /// less, the request fails.
+    ///
+    /// ```
+    /// use lxd_client::Body;
+    ///
+    /// let body = Body::reader(&b"text"[..]).length(4);
+    /// ```
+    pub fn length(mut self, bytes: u64) -> Self {
+        if matches!(self.kind, Kind::Stream(..)) {
+            self.left = Some(bytes);
+        }
+        self
     }
 
     /// The same once more, where it is at hand.
@@ -85,16 +160,69 @@ impl Body {
         let kind = match &self.kind {
             Kind::Empty => Kind::Empty,
             Kind::Bytes(bytes) => Kind::Bytes(bytes.clone()),
+            Kind::File(pieces) => Kind::File(pieces.source().pieces()),
+            Kind::Form(form) => Kind::Form(form.copy()?),
             Kind::Stream(..) => return None,
         };
-        Some(Self { kind, pace: None })
+        Some(Self { kind, left: self.left, pace: None, counter: self.counter.again() })
+    }
+
+    /// Tells somebody how much of it was sent.
+    pub(crate) fn report_to(&mut self, report: Option<Report>) {
+        self.counter = Counter::new(report, self.known_length());
+    }
+
+    /// How many bytes it has, where that is known.
+    pub(crate) fn known_length(&self) -> Option<u64> {
+        http_body::Body::size_hint(self).exact()
+    }
+
+    /// The type of what it sends.
+    pub(crate) fn content_type(&self) -> Cow<'static, str> {
+        match &self.kind {
+            Kind::Form(form) => form.content_type().into(),
+            _ => "application/octet-stream".into(),
+        }
+    }
+
+    /// The hash of what it sends, which of a form is that of its parts, and a body that sends the same. What
+    /// can be read only once is kept in a file.
+    pub(crate) async fn hashed(
+        mut self,
+        mut hash: digest::Context,
+    ) -> Result<(digest::Context, Self), Error> {
+        match &mut self.kind {
+            Kind::Empty => {}
+            Kind::Bytes(bytes) => hash = fingerprint::of_bytes(hash, bytes.clone()).await?,
+            Kind::File(pieces) => hash = pieces.source().hash(hash).await.map_err(unhashed)?,
+            Kind::Form(form) => {
+                for part in form.parts() {
+                    (hash, *part) = Box::pin(std::mem::take(part).hashed(hash)).await?;
+                }
+                self.left = form.length();
+            }
+            Kind::Stream(..) => {
+                let mut kept = Kept::new().await.map_err(unhashed)?;
+                while let Some(bytes) = poll_fn(|context| self.poll_bytes(context)).await {
+                    let bytes = bytes.map_err(|error| unhashed(io::Error::other(error)))?;
+                    hash.update(&bytes);
+                    kept.write(bytes).await.map_err(unhashed)?;
+                }
+                self = kept.finish().await.map_err(unhashed)?.into();
+            }
+        }
+        Ok((hash, self))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self.kind, Kind::Empty)
     }
 
     /// The bytes, where all of them are at hand.
     pub(crate) fn at_hand(&self) -> Option<&[u8]> {
         match &self.kind {
             Kind::Bytes(bytes) => Some(bytes),
-            Kind::Empty | Kind::Stream(..) => None,
+            Kind::Empty | Kind::File(_) | Kind::Form(_) | Kind::Stream(..) => None,
         }
     }
 
@@ -103,7 +231,57 @@ impl Body {
         match &self.kind {
             Kind::Empty => false,
             Kind::Bytes(bytes) => bytes.len() > PIECE,
-            Kind::Stream(..) => true,
+            Kind::File(_) | Kind::Form(_) | Kind::Stream(..) => true,
+        }
+    }
+
+    /// The next bytes to send.
+    pub(crate) fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        let left = self.left;
+        let polled = match &mut self.kind {
+            _ if left == Some(0) => Poll::Ready(None),
+            Kind::Empty => Poll::Ready(None),
+            Kind::Bytes(bytes) => {
+                let piece = bytes.split_to(bytes.len().min(PIECE));
+                if bytes.is_empty() {
+                    self.kind = Kind::Empty;
+                }
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Kind::File(pieces) => Pin::new(pieces).poll_next(context),
+            Kind::Form(form) => form.poll_next(context),
+            Kind::Stream(stream, rest) => {
+                let polled = match rest.is_empty() {
+                    true => stream.as_mut().poll_next(context),
+                    false => Poll::Ready(Some(Ok(std::mem::take(rest)))),
+                };
+                polled.map_ok(|mut bytes| {
+                    let most = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(PIECE).min(PIECE);
+                    let piece = bytes.split_to(bytes.len().min(most));
+                    *rest = bytes;
+                    piece
+                })
+            }
+        };
+        if let Some(pace) = &self.pace {
+            pace.note(polled.is_ready().then(Instant::now));
+        }
+        match ready!(polled) {
+            Some(Ok(piece)) => {
+                if let Some(left) = &mut self.left {
+                    *left = left.saturating_sub(piece.len() as u64);
+                }
+                self.counter.add(piece.len() as u64);
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None => {
+                let missing = self.left.filter(|left| *left > 0).map(|left| {
+                    let message = format!("it ended {left} bytes too early");
+                    Err(io::Error::new(io::ErrorKind::UnexpectedEof, message).into())
+                });
+                Poll::Ready(missing)
+            }
         }
     }
 
@@ -111,6 +289,10 @@ impl Body {
     pub(crate) fn paced(&mut self) -> Pace {
         self.pace.insert(Pace::new()).clone()
     }
+}
+
+fn unhashed(source: io::Error) -> Error {
+    Error::Local { message: "what is to be uploaded cannot be read".to_owned(), source }
 }
 
 /// How a body goes out: when the server last took some of it.
@@ -138,7 +320,13 @@ impl Pace {
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Self {
         let bytes = bytes.into();
-        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Bytes(bytes) }, pace: None }
+        Self::new(if bytes.is_empty() { Kind::Empty } else { Kind::Bytes(bytes) })
+    }
+}
+
+impl From<Source> for Body {
+    fn from(file: Source) -> Self {
+        Self { kind: Kind::File(file.pieces()), left: Some(file.length), ..Self::default() }
     }
 }
 
@@ -148,6 +336,8 @@ impl fmt::Debug for Body {
         match &self.kind {
             Kind::Empty => formatter.write_str("Body(empty)"),
             Kind::Bytes(bytes) => write!(formatter, "Body({} bytes)", bytes.len()),
+            Kind::File(_) => formatter.write_str("Body(file)"),
+            Kind::Form(_) => formatter.write_str("Body(form)"),
             Kind::Stream(..) => formatter.write_str("Body(stream)"),
         }
     }
@@ -161,42 +351,19 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = match &mut self.kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Bytes(bytes) => {
-                let piece = bytes.split_to(bytes.len().min(PIECE));
-                if bytes.is_empty() {
-                    self.kind = Kind::Empty;
-                }
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
-            Kind::Stream(stream, rest) => {
-                let polled = match rest.is_empty() {
-                    true => stream.as_mut().poll_next(context),
-                    false => Poll::Ready(Some(Ok(std::mem::take(rest)))),
-                };
-                polled.map_ok(|mut bytes| {
-                    let piece = bytes.split_to(bytes.len().min(PIECE));
-                    *rest = bytes;
-                    Frame::data(piece)
-                })
-            }
-        };
-        if let Some(pace) = &self.pace {
-            pace.note(polled.is_ready().then(Instant::now));
-        }
-        polled
+        self.poll_bytes(context).map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.kind, Kind::Empty)
+        self.is_empty() || self.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Empty => SizeHint::with_exact(0),
-            Kind::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(..) => SizeHint::new(),
+        match (&self.kind, self.left) {
+            (Kind::Empty, _) => SizeHint::with_exact(0),
+            (Kind::Bytes(bytes), _) => SizeHint::with_exact(bytes.len() as u64),
+            (_, Some(left)) => SizeHint::with_exact(left),
+            (Kind::File(_) | Kind::Form(_) | Kind::Stream(..), None) => SizeHint::new(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use lxd_client::types::InstanceExecPost;
 use lxd_client::{Client, Error};
 use lxd_tests::real::with_project;
-use measure::{processor_time, show};
+use measure::{forget_peak, peak_memory, processor_time, show};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn main() {
@@ -53,7 +53,7 @@ async fn through_cat(lxd: &Client) -> Result<(), Error> {
     const PIECES: usize = (1 << 30) / PIECE;
     let mut exec = lxd.execute_in_instance("c1", command("cat")).spawn().await?;
     let (mut input, mut output) = (exec.stdin.take().expect("input"), exec.stdout.take().expect("output"));
-    let (before, begun, used) = (peak_memory(), Instant::now(), processor_time());
+    let (before, begun, used) = (forget_peak(), Instant::now(), processor_time());
     let writing = tokio::spawn(async move {
         let piece = vec![7; PIECE];
         for _ in 0..PIECES {
@@ -85,11 +85,4 @@ async fn through_cat(lxd: &Client) -> Result<(), Error> {
         peak_memory() - before
     );
     Ok(())
-}
-
-/// How much memory this process has taken at most, in KiB.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a number");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod daemon;
 pub mod fake_server;
 pub mod proxy;
+pub mod reading;
 pub mod real;
 pub mod tls;
 pub mod websocket;

@@ -1,38 +1,15 @@
 //! The files of containers of a real LXD, running and stopped.
 
-use std::io::ErrorKind;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use jiff::{SignedDuration, Timestamp};
 use lxd_client::types::InstanceAction;
 use lxd_client::{Body, Error, FileEntry, InstanceFiles};
+use lxd_tests::reading::Broken;
 use lxd_tests::real::with_project;
-use tokio::io::{AsyncRead, ReadBuf};
 
 async fn bytes(files: &InstanceFiles, path: &str) -> Result<Vec<u8>, Error> {
     match files.read(path).await? {
         FileEntry::File { content, .. } => Ok(content.bytes().await?.to_vec()),
         other => panic!("{other:?}"),
-    }
-}
-
-/// A reader of many bytes that breaks off.
-struct Broken(usize);
-
-impl AsyncRead for Broken {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        if self.0 == 0 {
-            return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
-        }
-        self.0 -= 1;
-        let count = buffer.remaining();
-        buffer.put_slice(&vec![b'x'; count]);
-        Poll::Ready(Ok(()))
     }
 }
 

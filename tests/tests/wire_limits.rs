@@ -107,7 +107,7 @@ async fn bytes_that_go_on_are_not_cut_off() {
         tokio::time::sleep(2 * limit).await;
         Ok(Bytes::from_static(b"x"))
     });
-    lxd.upload_image(Body::stream(slow)).await.unwrap();
+    lxd.upload_image(Body::stream(slow)).fingerprint("f0").await.unwrap();
     assert_eq!(server.requests().last().unwrap().text(), "x".repeat(20));
 }
 
@@ -140,7 +140,7 @@ async fn what_is_sent_slowly_is_not_given_up() {
         lxd.response_timeout(Duration::from_millis(400)).watcher(Watcher::Polling(LONG)).build().unwrap();
     let body = || Bytes::from(vec![0; 4 << 20]);
     for body in [Body::from(body()), Body::stream(stream::iter([Ok(body())]))] {
-        let error = lxd.upload_image(body).start().await.unwrap_err();
+        let error = lxd.upload_image(body).fingerprint("f0").start().await.unwrap_err();
         assert_eq!(error.status(), Some(400), "{error:?}");
     }
     drop(lxd);
@@ -163,7 +163,7 @@ async fn what_is_sent_is_given_up_where_nobody_takes_it() {
     let endless = stream::repeat_with(|| Ok(Bytes::from_static(&[0; 65536])));
     let at_hand = Bytes::from(vec![0; 64 << 20]);
     for body in [Body::stream(endless), Body::from(at_hand)] {
-        let error = lxd.upload_image(body).start().await.unwrap_err();
+        let error = lxd.upload_image(body).fingerprint("f0").start().await.unwrap_err();
         assert_late(&error, "response_timeout");
     }
 }
@@ -229,7 +229,7 @@ async fn a_call_that_the_server_cannot_take_yet_is_tried_again() {
     // What can be sent once, is.
     let server = FakeServer::answering([starting()]);
     let body = Body::stream(stream::iter([Ok(Bytes::from_static(b"x"))]));
-    let error = server.client().upload_image(body).await.unwrap_err();
+    let error = server.client().upload_image(body).fingerprint("f0").await.unwrap_err();
     assert_eq!((error.status(), server.lines().len()), (Some(503), 1));
 
     // A websocket can be had once.
@@ -267,7 +267,7 @@ async fn a_server_that_starts_meanwhile_is_waited_for() {
     let lxd =
         Client::builder().endpoint(format!("unix://{}", path.display())).retry_for(LONG).build().unwrap();
     let body = Body::stream(stream::iter([Ok(Bytes::from_static(b"x"))]));
-    let upload = tokio::spawn(lxd.upload_image(body).start());
+    let upload = tokio::spawn(lxd.upload_image(body).fingerprint("f0").start());
     // On this one thread, the call goes as far as it can: the refusal comes at once.
     for _ in 0..10 {
         tokio::task::yield_now().await;

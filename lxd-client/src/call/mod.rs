@@ -28,6 +28,7 @@ use crate::error::Error;
 use crate::events::Events;
 use crate::operation::Operation;
 use crate::target;
+use crate::transferred::{Report, Transferred};
 
 /// An operation of the API, as the generator writes it down.
 #[derive(Debug)]
@@ -122,6 +123,26 @@ impl<T, P> Call<T, P> {
     /// Adds a header of your own.
     pub fn header(self, name: &str, value: &str) -> Self {
         self.header_value(name, &value)
+    }
+
+    /// Tells how much was sent of what the call sends: for each piece, and from the beginning where it has
+    /// to be sent again. [`RawAnswer::progress`] does so for what it answers with, and
+    /// [`Operation::progress`] for what the server does in the background.
+    ///
+    /// ```no_run
+    /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {
+    /// use lxd_client::Body;
+    ///
+    /// let backup = Body::file("t1.tar.gz").await?;
+    /// lxd.restore_instance_backup(backup)
+    ///     .progress(|done| println!("{} of {:?} bytes", done.bytes, done.total))
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn progress(mut self, report: impl FnMut(Transferred) + Send + 'static) -> Self {
+        self.request.report = Some(Report::new(report));
+        self
     }
 
     /// The call as errors name it.

@@ -7,8 +7,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use http::method::InvalidMethod;
+use http::uri::InvalidUri;
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
@@ -22,9 +23,15 @@ use crate::body::Body;
 use crate::client::Client;
 use crate::client::limits::Limits;
 use crate::error::Error;
+use crate::images::fingerprint;
 use crate::operation::watcher::Announced;
 use crate::target;
+use crate::transferred::Report;
 use crate::transport::Lease;
+
+const JSON: &str = "application/json";
+
+const FINGERPRINT: HeaderName = HeaderName::from_static("x-lxd-fingerprint");
 
 /// A request without its types.
 pub(crate) struct Request {
@@ -40,6 +47,8 @@ pub(crate) struct Request {
     pub(super) wants_head: bool,
     /// Whether it is tried once only, as there is somebody who tries again.
     once: bool,
+    /// Who wants to know how much of it is done.
+    pub(crate) report: Option<Report>,
 }
 
 impl Request {
@@ -56,9 +65,18 @@ impl Request {
         };
         let (client, headers) = (client.clone(), HeaderMap::new());
         let (query, body) = (Vec::new(), Body::default());
-        let (wants_head, once) = (false, false);
-        let mut request =
-            Box::new(Self { client, endpoint, path, query, headers, body, fault, wants_head, once });
+        let mut request = Box::new(Self {
+            client,
+            endpoint,
+            path,
+            query,
+            headers,
+            body,
+            fault,
+            wants_head: false,
+            once: false,
+            report: None,
+        });
         request.send_this(sent);
         request
     }
@@ -75,15 +93,6 @@ impl Request {
         }
         request.path = path.to_owned();
         Ok(request)
-    }
-
-    /// Sends the request and takes all bytes of the answer.
-    pub(crate) async fn bytes(self) -> Result<Bytes, Error> {
-        let (call, limits) = (self.name(), self.limits());
-        let (response, lease) = self.send(&call).await?;
-        let bytes = Arriving::new(response.into_body(), limits).all(&call).await?;
-        lease.give_back();
-        Ok(bytes)
     }
 
     /// Sets a parameter of the query.
@@ -106,11 +115,11 @@ impl Request {
     pub(super) fn send_this(&mut self, sent: Sent) {
         let (kind, body) = match sent {
             Sent::Nothing => return,
-            Sent::Json(Ok(json)) => ("application/json", Body::from(json)),
+            Sent::Json(Ok(json)) => (JSON.into(), Body::from(json)),
             Sent::Json(Err(error)) => return self.fault(format!("the body cannot be sent: {error}")),
-            Sent::Bytes(body) => ("application/octet-stream", body),
+            Sent::Bytes(body) => (body.content_type(), body),
         };
-        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        self.header(CONTENT_TYPE, &kind);
         self.body = body;
     }
 
@@ -159,11 +168,12 @@ impl Request {
         }
         let mut target = std::mem::take(&mut self.path);
         target::push_query(&mut target, self.endpoint.query, &self.query);
-        let uri = target.try_into().map_err(|error| unsendable(format!("the call cannot be sent: {error}")));
-        let method = self.endpoint.method.parse();
-        let method = method.map_err(|error| unsendable(format!("the call cannot be sent: {error}")));
-        let (headers, body) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.body));
-        Ok(Outgoing { method: method?, uri: uri?, headers, body, once: self.once })
+        let broken = |error: http::Error| unsendable(format!("the call cannot be sent: {error}"));
+        let uri = target.try_into().map_err(|error: InvalidUri| broken(error.into()))?;
+        let method = self.endpoint.method.parse().map_err(|error: InvalidMethod| broken(error.into()))?;
+        let (headers, mut body) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.body));
+        body.report_to(self.report.take());
+        Ok(Outgoing { method, uri, headers, body, once: self.once })
     }
 
     /// Sends the request, which errors name `call`. A refusal is an error; the body of any other answer
@@ -174,8 +184,20 @@ impl Request {
 
     async fn sent(mut self, call: &str) -> Result<(http::Response<Incoming>, Lease), Error> {
         let limits = self.limits();
+        if self.uploads_image() {
+            let (fingerprint, body) = fingerprint::of(std::mem::take(&mut self.body)).await?;
+            self.header(FINGERPRINT, &fingerprint);
+            self.body = body;
+        }
         let outgoing = self.outgoing(call)?;
         sending::send(&self.client, call, outgoing, limits).await
+    }
+
+    /// Whether it uploads an image of which the fingerprint is not given.
+    fn uploads_image(&self) -> bool {
+        let uploads = self.endpoint.method == "POST" && self.endpoint.path == "/1.0/images";
+        let is_json = self.headers.get(CONTENT_TYPE).is_none_or(|kind| kind == JSON);
+        uploads && !is_json && self.fault.is_none() && !self.headers.contains_key(&FINGERPRINT)
     }
 
     /// How long the answer may take. A call that asks the server to wait for something may take that
@@ -229,6 +251,7 @@ impl Request {
             fault: self.fault.clone(),
             wants_head: self.wants_head,
             once: true,
+            report: None,
         }
     }
 

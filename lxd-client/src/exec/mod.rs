@@ -4,29 +4,27 @@
 mod streams;
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 use lxd_types::ExecResult;
 use serde_json::{Value, json};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 pub use self::streams::{ExecReader, ExecWriter};
-use self::streams::{Socket, keep};
-use crate::answer::WebSocket;
-use crate::call::{Answers, Call, Endpoint, Request, Sent};
+use crate::answer::{RawAnswer, WebSocket};
+use crate::call::{Answers, Call, Endpoint, NoParameters, Request};
 use crate::client::Client;
 use crate::error::Error;
-use crate::events::feed::small;
 use crate::operation::Operation;
+use crate::websockets::{Control, Socket, connect, joined, keep};
 
-/// The core has its own way there, so that it does not depend on what a description calls it.
-static WEBSOCKET: Endpoint = endpoint("GET", "/1.0/operations/{id}/websocket", Answers::WebSocket);
 /// Where output was recorded, which the server says.
 static READ: Endpoint = endpoint("GET", "", Answers::Raw);
 static REMOVE: Endpoint = endpoint("DELETE", "", Answers::Nothing);
 
 const fn endpoint(method: &'static str, path: &'static str, answers: Answers) -> Endpoint {
-    let (id, project) = ("instance_exec", path.is_empty());
-    Endpoint { id, method, path, query: "", answers, project, target: false, background: false }
+    let id = "instance_exec";
+    Endpoint { id, method, path, query: "", answers, project: true, target: false, background: false }
 }
 
 /// What became of a command that has ended.
@@ -123,7 +121,7 @@ impl<P> Call<ExecResult, P> {
             .collect();
         let at = |endpoint, url| recording(&client, endpoint, project.as_deref(), url);
         for (stream, url) in recorded.iter().filter(|_| ended.is_ok()) {
-            let fetched = async { at(&READ, url)?.bytes().await };
+            let fetched = async { Call::<RawAnswer, NoParameters>::of(at(&READ, url)?).await?.bytes().await };
             match fetched.await {
                 Ok(bytes) if *stream == "1" => output.stdout = bytes.to_vec(),
                 Ok(bytes) => output.stderr = bytes.to_vec(),
@@ -171,6 +169,10 @@ impl<P> Call<ExecResult, P> {
         let (operation, sockets) = self.connected(wanted, is_interactive).await?;
         let mut exec = Exec { stdin: None, stdout: None, stderr: None, control: None, operation };
         for (stream, socket) in sockets {
+            if stream == "control" {
+                exec.control = Some(Control::new(socket));
+                continue;
+            }
             let socket = Socket::new(socket);
             let reader = || ExecReader::new(socket.clone(), exec.operation.clone());
             match stream {
@@ -184,12 +186,7 @@ impl<P> Call<ExecResult, P> {
                     exec.stdin = Some(ExecWriter::new(socket, is_interactive));
                 }
                 "1" => exec.stdout = Some(reader()),
-                "2" => exec.stderr = Some(reader()),
-                _ => {
-                    let kept = socket.clone();
-                    let keeping = tokio::spawn(async move { keep(&kept).await }).abort_handle();
-                    exec.control = Some(Control { socket, keeping });
-                }
+                _ => exec.stderr = Some(reader()),
             }
         }
         Ok(exec)
@@ -208,21 +205,8 @@ impl<P> Call<ExecResult, P> {
         let call = self.shown();
         let operation = self.start().await?;
         let metadata = operation.metadata();
-        let mut connecting = JoinSet::new();
-        for &stream in wanted {
-            let secret = metadata.get("fds").and_then(|fds| fds.get(stream)).and_then(Value::as_str);
-            let Some(secret) = secret else {
-                return Err(Error::decode(call, format!("the operation has no stream `{stream}`")));
-            };
-            let mut request = Request::new(Sent::Nothing, &client, &WEBSOCKET, &[operation.id()]);
-            request.query("secret", &secret);
-            connecting.spawn(async move { (stream, request.websocket(small()).await) });
-        }
-        let mut sockets = Vec::with_capacity(wanted.len());
-        while let Some(connected) = connecting.join_next().await {
-            let (stream, socket) = joined(connected)?;
-            sockets.push((stream, socket?.value));
-        }
+        let secrets = metadata.get("fds").unwrap_or(&Value::Null);
+        let sockets = connect(&client, &call, operation.id(), secrets, wanted).await?;
         Ok((operation, sockets))
     }
 
@@ -274,11 +258,6 @@ fn recording(
     Ok(request)
 }
 
-/// What a task of ours gives, which ends by a panic or with its runtime where it does not.
-fn joined<T>(joined: Result<T, tokio::task::JoinError>) -> Result<T, Error> {
-    joined.map_err(|error| Error::transport("instance_exec".into(), "a task was ended", error))
-}
-
 /// A command that runs. Its streams can be taken out of it; those that are dropped are read and thrown
 /// away, so that the command goes on, and a dropped input ends.
 ///
@@ -294,19 +273,6 @@ pub struct Exec {
     operation: Operation<ExecResult>,
 }
 
-/// The socket by which a command is controlled.
-struct Control {
-    socket: Socket,
-    keeping: AbortHandle,
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.keeping.abort();
-        self.socket.close();
-    }
-}
-
 impl Exec {
     /// The background operation that the command is.
     pub fn operation(&self) -> &Operation<ExecResult> {
@@ -319,7 +285,11 @@ impl Exec {
     ///
     /// [`Error::Transport`] where the command has ended.
     pub async fn signal(&self, signal: i32) -> Result<(), Error> {
-        self.control(&json!({"command": "signal", "signal": signal})).await
+        let command = json!({"command": "signal", "signal": signal});
+        match &self.control {
+            Some(control) => control.send(&command).await.map_err(|error| self.uncontrolled(error)),
+            None => Err(self.uncontrolled(ErrorKind::NotConnected.into())),
+        }
     }
 
     /// Tells the command the size of its terminal, in letters.
@@ -328,27 +298,23 @@ impl Exec {
     ///
     /// [`Error::Transport`] where the command has ended.
     pub async fn resize(&self, width: u16, height: u16) -> Result<(), Error> {
-        // The server ignores numbers.
-        let size = json!({"width": width.to_string(), "height": height.to_string()});
-        self.control(&json!({"command": "window-resize", "args": size})).await
+        match &self.control {
+            Some(control) => control.resize(width, height).await.map_err(|error| self.uncontrolled(error)),
+            None => Err(self.uncontrolled(ErrorKind::NotConnected.into())),
+        }
     }
 
-    async fn control(&self, command: &Value) -> Result<(), Error> {
-        let sent = match &self.control {
-            Some(control) => control.socket.send(command.to_string()).await,
-            None => Err(std::io::ErrorKind::NotConnected.into()),
-        };
-        sent.map_err(|error| {
-            let call = format!("GET /1.0/operations/{}/websocket", self.operation.id());
-            Error::transport(call, "the command cannot be controlled; has it ended?", error)
-        })
+    fn uncontrolled(&self, error: io::Error) -> Error {
+        let call = format!("GET /1.0/operations/{}/websocket", self.operation.id());
+        Error::transport(call, "the command cannot be controlled; has it ended?", error)
     }
 
     /// Ends the input, reads to their ends and throws away the streams that were not taken, and waits for
-    /// the command: its exit code, or 128 and the signal's number where a signal ended it. What was
-    /// taken has to be read elsewhere at the same time: much of it would hold the command up, and a terminal
-    /// lasts until it is read to its end. So has an input that was taken to be shut down. The exit code is 127 where there
-    /// is no such command, and 126 where it cannot be executed.
+    /// the command: its exit code, or 128 and the signal's number where a signal ended it. The exit code is
+    /// 127 where there is no such command, and 126 where it cannot be executed.
+    ///
+    /// What was taken has to be read elsewhere at the same time: much of it would hold the command up, and a
+    /// terminal lasts until it is read to its end. So has an input that was taken to be shut down.
     ///
     /// # Errors
     ///

@@ -1,117 +1,25 @@
-//! The streams of a command: websockets whose messages are pieces of bytes. What a stream is for is left
-//! to `exec`.
+//! The streams of a command, as readers and writers. What a stream is for is left to `exec`.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use futures_core::Stream;
-use futures_sink::Sink;
+use bytes::Bytes;
 use lxd_types::ExecResult;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::joined;
-use crate::answer::WebSocket;
 use crate::error::Error;
 use crate::operation::Operation;
-
-/// The most that one message carries.
-const PIECE: usize = 64 << 10;
+use crate::websockets::{Socket, hand_out, joined};
 
 /// How much later than the end of a stream that of the operation may be known.
 const LATER: Duration = Duration::from_secs(10);
-
-/// A websocket that is read and written by several, until it is closed.
-#[derive(Clone)]
-pub(super) struct Socket(Arc<Mutex<Shared>>);
-
-struct Shared {
-    /// Nothing once it is closed.
-    socket: Option<WebSocket>,
-    /// Who waits to write. The socket would not wake it when it is closed.
-    writing: Option<Waker>,
-}
-
-impl Socket {
-    pub(super) fn new(socket: WebSocket) -> Self {
-        Self(Arc::new(Mutex::new(Shared { socket: Some(socket), writing: None })))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Closes the connection; the server drops its own end so, too.
-    pub(super) fn close(&self) {
-        let (socket, writing) = {
-            let mut shared = self.lock();
-            (shared.socket.take(), shared.writing.take())
-        };
-        drop(socket);
-        if let Some(writing) = writing {
-            writing.wake();
-        }
-    }
-
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        match self.lock().socket.as_mut() {
-            Some(socket) => Pin::new(socket).poll_next(context),
-            None => Poll::Ready(None),
-        }
-    }
-
-    /// Writes, in one way or another.
-    fn poll_write<T>(
-        &self,
-        context: &mut Context<'_>,
-        poll: impl FnOnce(Pin<&mut WebSocket>, &mut Context<'_>) -> Poll<Result<T, Error>>,
-    ) -> Poll<io::Result<T>> {
-        let mut shared = self.lock();
-        let Some(socket) = shared.socket.as_mut() else {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        let polled = poll(Pin::new(socket), context);
-        shared.writing = polled.is_pending().then(|| context.waker().clone());
-        polled.map_err(|error| io::Error::new(io::ErrorKind::BrokenPipe, error))
-    }
-
-    /// Sends a message once there is room for it.
-    fn poll_send(
-        &self,
-        message: impl FnOnce() -> Message,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.poll_write(context, |mut socket, context| {
-            ready!(socket.as_mut().poll_ready(context))?;
-            Poll::Ready(socket.start_send(message()))
-        })
-    }
-
-    fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_write(context, |socket, context| socket.poll_flush(context))
-    }
-
-    /// Sends a text.
-    pub(super) async fn send(&self, text: String) -> io::Result<()> {
-        poll_fn(|context| self.poll_send(|| Message::text(text.as_str()), context)).await?;
-        poll_fn(|context| self.poll_flush(context)).await
-    }
-}
-
-/// Reads a socket on which nothing comes but the server's questions whether somebody is there, until it
-/// ends.
-pub(super) async fn keep(socket: &Socket) {
-    while let Some(Ok(_)) = poll_fn(|context| socket.poll_next(context)).await {}
-    socket.close();
-}
 
 /// The output of a command, as it comes. The server waits until it is read; where this is dropped
 /// before its end, the rest is thrown away.
@@ -225,9 +133,7 @@ impl AsyncRead for ExecReader {
         if self.rest.is_empty() {
             self.rest = ready!(self.poll_bytes(context)).map_err(io::Error::other)?;
         }
-        let count = self.rest.len().min(buffer.remaining());
-        buffer.put_slice(&self.rest[..count]);
-        self.rest.advance(count);
+        hand_out(&mut self.rest, buffer);
         Poll::Ready(Ok(()))
     }
 }
@@ -306,13 +212,7 @@ impl AsyncWrite for ExecWriter {
         if self.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let count = bytes.len().min(PIECE);
-        if count == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        let piece = || Message::binary(Bytes::copy_from_slice(&bytes[..count]));
-        ready!(self.socket.poll_send(piece, context))?;
-        Poll::Ready(Ok(count))
+        self.socket.poll_bytes(bytes, context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -12,11 +12,13 @@ use http::header::{HeaderName, LAST_MODIFIED};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
+pub use self::trees::CopyFolder;
 use crate::answer::RawAnswer;
 use crate::body::Body;
 use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Sent};
 use crate::client::Client;
 use crate::error::Error;
+use crate::transferred::{Report, Transferred};
 
 static READ: Endpoint = endpoint("instance_files_get", "GET", Answers::Raw);
 static WRITE: Endpoint = endpoint("instance_files_post", "POST", Answers::Nothing);
@@ -136,11 +138,11 @@ impl InstanceFiles {
     /// Writes a file, which is made where there is none. Its directory has to be there.
     ///
     /// ```no_run
-    /// # async fn run(lxd: lxd_client::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {
     /// use lxd_client::Body;
     ///
-    /// let local = tokio::fs::File::open("backup.tar").await?;
-    /// lxd.files("t1").write("/root/backup.tar", Body::reader(local)).mode(0o600).await?;
+    /// let backup = Body::file("backup.tar").await?;
+    /// lxd.files("t1").write("/root/backup.tar", backup).mode(0o600).await?;
     /// lxd.files("t1").write("/var/log/backup.log", "backup.tar is there\n").append().await?;
     /// # Ok(())
     /// # }
@@ -214,6 +216,12 @@ impl WriteFile {
     /// Writes behind what is in the file already (header `X-LXD-write`).
     pub fn append(mut self) -> Self {
         self.request.header(HeaderName::from_static("x-lxd-write"), &"append");
+        self
+    }
+
+    /// Tells how much of a file was sent, for each piece.
+    pub fn progress(mut self, report: impl FnMut(Transferred) + Send + 'static) -> Self {
+        self.request.report = Some(Report::new(report));
         self
     }
 

@@ -1,18 +1,20 @@
 //! Folders as a whole, between this machine and an instance. Single files are left to `files`.
 
 use std::fs::Permissions;
+use std::future::{Future, IntoFuture};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_core::Stream;
 use tokio::fs;
-use tokio::io::AsyncWriteExt;
 
 use super::{FileEntry, InstanceFiles};
-use crate::answer::RawAnswer;
 use crate::body::Body;
 use crate::error::Error;
+use crate::local::{Partial, beside, unreadable, unwritable};
+use crate::transferred::{Counter, Report, Transferred};
 
 /// The permissions of a file; who it is and what else it is are kept apart.
 const PERMISSIONS: u32 = 0o7777;
@@ -28,38 +30,8 @@ impl InstanceFiles {
     ///
     /// Those of any call, and [`Error::Local`] where something cannot be read here. A file that was sent
     /// in part only is removed again.
-    pub async fn push(&self, local: impl AsRef<Path>, path: &str) -> Result<(), Error> {
-        let mut left = vec![(local.as_ref().to_owned(), path.trim_end_matches('/').to_owned())];
-        while let Some((local, path)) = left.pop() {
-            let broken = |error| unreadable(&local, error);
-            let metadata = fs::symlink_metadata(&local).await.map_err(broken)?;
-            let mode = metadata.permissions().mode() & PERMISSIONS;
-            if metadata.is_dir() {
-                self.create_directory(&path).mode(mode).await?;
-                let mut entries = fs::read_dir(&local).await.map_err(broken)?;
-                while let Some(entry) = entries.next_entry().await.map_err(broken)? {
-                    let name = entry.file_name().into_string().map_err(|name| {
-                        let message = format!("its name is not in UTF-8: {}", name.display());
-                        unreadable(&local, io::Error::new(io::ErrorKind::InvalidData, message))
-                    })?;
-                    left.push((entry.path(), format!("{path}/{name}")));
-                }
-            } else if metadata.is_symlink() {
-                let target = fs::read_link(&local).await.map_err(broken)?;
-                let target = target.to_str().ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
-                self.create_symlink(&path, target).await?;
-            } else if metadata.is_file() {
-                let file = fs::File::open(&local).await.map_err(broken)?;
-                if let Err(error) = self.write(&path, Body::reader(file)).mode(mode).await {
-                    // Half a file must not look like a whole one. That it is not there is as good.
-                    let _gone = self.remove(&path).await;
-                    return Err(error);
-                }
-            } else {
-                return Err(broken(io::Error::other("it is neither a file nor a folder nor a link")));
-            }
-        }
-        Ok(())
+    pub fn push(&self, local: impl AsRef<Path>, path: &str) -> CopyFolder {
+        CopyFolder::new(self, Direction::Push, local.as_ref(), path)
     }
 
     /// Copies what is at a path of the instance here, with its permissions: a file, a link, or a folder
@@ -71,13 +43,93 @@ impl InstanceFiles {
     ///
     /// Those of any call; [`Error::Local`] where something cannot be written here; and
     /// [`Error::Decode`] where the instance has a name that would lead out of the folder.
-    pub async fn pull(&self, path: &str, local: impl AsRef<Path>) -> Result<(), Error> {
-        let mut left = vec![(path.trim_end_matches('/').to_owned(), local.as_ref().to_owned())];
+    pub fn pull(&self, path: &str, local: impl AsRef<Path>) -> CopyFolder {
+        CopyFolder::new(self, Direction::Pull, local.as_ref(), path)
+    }
+}
+
+/// A folder that is copied when this is awaited; see [`InstanceFiles::push`] and [`InstanceFiles::pull`].
+#[must_use = "a folder is copied when this is awaited"]
+#[derive(Debug)]
+pub struct CopyFolder {
+    files: InstanceFiles,
+    direction: Direction,
+    local: PathBuf,
+    /// That in the instance, without a slash at its end.
+    path: String,
+    counter: Counter,
+}
+
+#[derive(Debug)]
+enum Direction {
+    Push,
+    Pull,
+}
+
+impl CopyFolder {
+    fn new(files: &InstanceFiles, direction: Direction, local: &Path, path: &str) -> Self {
+        let (files, local) = (files.clone(), local.to_owned());
+        let path = path.trim_end_matches('/').to_owned();
+        Self { files, direction, local, path, counter: Counter::default() }
+    }
+
+    /// Tells how many bytes of files were copied, for each piece. How many there will be is not known.
+    pub fn progress(mut self, report: impl FnMut(Transferred) + Send + 'static) -> Self {
+        self.counter = Counter::new(Some(Report::new(report)), None);
+        self
+    }
+
+    async fn push(self) -> Result<(), Error> {
+        let Self { files, local, path, counter, .. } = self;
+        let counter = Arc::new(Mutex::new(counter));
+        let mut left = vec![(local, path)];
+        while let Some((local, path)) = left.pop() {
+            let broken = |error| unreadable(&local, error);
+            let metadata = fs::symlink_metadata(&local).await.map_err(broken)?;
+            let mode = metadata.permissions().mode() & PERMISSIONS;
+            if metadata.is_dir() {
+                files.create_directory(&path).mode(mode).await?;
+                let mut entries = fs::read_dir(&local).await.map_err(broken)?;
+                while let Some(entry) = entries.next_entry().await.map_err(broken)? {
+                    let name = entry.file_name().into_string().map_err(|name| {
+                        let message = format!("its name is not in UTF-8: {}", name.display());
+                        unreadable(&local, io::Error::new(io::ErrorKind::InvalidData, message))
+                    })?;
+                    left.push((entry.path(), format!("{path}/{name}")));
+                }
+            } else if metadata.is_symlink() {
+                let target = fs::read_link(&local).await.map_err(broken)?;
+                let target = target.to_str().ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
+                files.create_symlink(&path, target).await?;
+            } else if metadata.is_file() {
+                let file = Body::file(&local).await?;
+                let (counter, mut before) = (Arc::clone(&counter), 0);
+                let sent = files.write(&path, file).mode(mode).progress(move |done| {
+                    // A file that is sent once more counts once more.
+                    let more = done.bytes.checked_sub(std::mem::replace(&mut before, done.bytes));
+                    let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
+                    counter.add(more.unwrap_or(done.bytes));
+                });
+                if let Err(error) = sent.await {
+                    // Half a file must not look like a whole one. That it is not there is as good.
+                    let _gone = files.remove(&path).await;
+                    return Err(error);
+                }
+            } else {
+                return Err(broken(io::Error::other("it is neither a file nor a folder nor a link")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn pull(self) -> Result<(), Error> {
+        let Self { files, local, path, mut counter, .. } = self;
+        let mut left = vec![(path, local)];
         // Folders get their permissions when all is in them: they may forbid to write.
         let mut folders = Vec::new();
         while let Some((path, local)) = left.pop() {
             let broken = |error| unwritable(&local, error);
-            match self.read(if path.is_empty() { "/" } else { &path }).await? {
+            match files.read(if path.is_empty() { "/" } else { &path }).await? {
                 FileEntry::Directory { attributes, names } => {
                     match fs::create_dir(&local).await {
                         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -90,7 +142,7 @@ impl InstanceFiles {
                     }
                     for name in names {
                         if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
-                            let call = format!("GET /1.0/instances/{}/files", self.instance);
+                            let call = format!("GET /1.0/instances/{}/files", files.instance);
                             let message = format!("the name `{name}` leads out of its folder");
                             return Err(Error::decode(call, message));
                         }
@@ -98,17 +150,14 @@ impl InstanceFiles {
                     }
                     folders.push((local, attributes.mode));
                 }
-                FileEntry::File { attributes, content } => {
-                    let part = beside(&local);
-                    let written = receive(content, &part, attributes.mode).await;
-                    if let Err(error) = match written {
-                        Ok(()) => fs::rename(&part, &local).await.map_err(broken),
-                        Err(error) => Err(error),
-                    } {
-                        // That it is not there is as good.
-                        let _gone = fs::remove_file(&part).await;
-                        return Err(error);
+                FileEntry::File { attributes, mut content } => {
+                    let mode = Some(attributes.mode & PERMISSIONS);
+                    let mut file = Partial::create(&local, mode).await?;
+                    while let Some(bytes) = content.next().await.transpose()? {
+                        counter.add(bytes.len() as u64);
+                        file.write(bytes).await?;
                     }
+                    file.finish(mode).await?;
                 }
                 FileEntry::Symlink { target, .. } => {
                     let part = beside(&local);
@@ -125,32 +174,14 @@ impl InstanceFiles {
     }
 }
 
-/// Where a file is until it is whole: another would take it for what it is to become.
-fn beside(local: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(local.file_name().unwrap_or_default());
-    name.push(format!(".{}.part", std::process::id()));
-    local.with_file_name(name)
-}
+impl IntoFuture for CopyFolder {
+    type Output = Result<(), Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-/// Writes what comes into a new file.
-async fn receive(mut content: RawAnswer, path: &Path, mode: u32) -> Result<(), Error> {
-    let broken = |error| unwritable(path, error);
-    // For nobody else before it has its permissions.
-    let mut file =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).await.map_err(broken)?;
-    let mut content = std::pin::Pin::new(&mut content);
-    while let Some(bytes) = std::future::poll_fn(|context| content.as_mut().poll_next(context)).await {
-        file.write_all(&bytes?).await.map_err(broken)?;
+    fn into_future(self) -> Self::IntoFuture {
+        match self.direction {
+            Direction::Push => Box::pin(self.push()),
+            Direction::Pull => Box::pin(self.pull()),
+        }
     }
-    file.flush().await.map_err(broken)?;
-    file.set_permissions(Permissions::from_mode(mode & PERMISSIONS)).await.map_err(broken)
-}
-
-fn unreadable(path: &Path, source: io::Error) -> Error {
-    Error::Local { message: format!("{} cannot be read", path.display()), source }
-}
-
-fn unwritable(path: &Path, source: io::Error) -> Error {
-    Error::Local { message: format!("{} cannot be written", path.display()), source }
 }
