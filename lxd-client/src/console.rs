@@ -2,6 +2,7 @@
 //! machine. How the sockets are connected is left to `websockets`.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::answer::{RawAnswer, WebSocket};
@@ -58,7 +60,8 @@ pub struct InstanceConsole {
 
 impl InstanceConsole {
     /// Attaches to the terminal of a running instance, which has that many letters in a line and that many
-    /// lines. Only one client can be attached to a container at a time.
+    /// lines. Only one client can be attached to a container at a time. The server takes a moment until it
+    /// has got hold of the terminal: what is typed before that may be lost.
     ///
     /// # Errors
     ///
@@ -78,7 +81,9 @@ impl InstanceConsole {
             }
         }
         match (data, control) {
-            (Some(data), Some(control)) => Ok(Console { data, control, operation: attached }),
+            (Some(data), control @ Some(_)) => {
+                Ok(Console { data, control, operation: attached, runtime: Handle::current() })
+            }
             _ => Err(Error::decode(self.call(), "the operation lacks a stream")),
         }
     }
@@ -139,8 +144,11 @@ impl InstanceConsole {
 /// appears. It ends with the instance, or when this is dropped.
 pub struct Console {
     data: ConsoleStream,
-    control: Control,
+    /// Nothing once it is detached.
+    control: Option<Control>,
     operation: Operation,
+    /// Where it was made, and goes on when it is dropped elsewhere.
+    runtime: Handle,
 }
 
 impl Console {
@@ -149,16 +157,41 @@ impl Console {
         &self.operation
     }
 
+    /// Leaves the terminal, and waits until the server has noticed, so that somebody else can attach to it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Operation::wait`].
+    pub async fn detach(mut self) -> Result<(), Error> {
+        self.control = None;
+        self.data.drain().await;
+        self.operation.wait().await
+    }
+
     /// Tells it that it has another size, in letters.
     ///
     /// # Errors
     ///
     /// [`Error::Transport`] where the console has ended.
     pub async fn resize(&self, width: u16, height: u16) -> Result<(), Error> {
-        self.control.resize(width, height).await.map_err(|error| {
+        let resized = match &self.control {
+            Some(control) => control.resize(width, height).await,
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        resized.map_err(|error| {
             let call = format!("GET /1.0/operations/{}/websocket", self.operation.id());
             Error::transport(call, "the console cannot be controlled; has it ended?", error)
         })
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        if self.control.take().is_some() {
+            // The server says farewell on the data, and fails where nobody is there.
+            let mut data = ConsoleStream::on(self.data.socket.clone());
+            self.runtime.spawn(async move { data.drain().await });
+        }
     }
 }
 
@@ -252,7 +285,18 @@ pub struct ConsoleStream {
 
 impl ConsoleStream {
     fn new(socket: WebSocket) -> Self {
-        Self { socket: Socket::new(socket), rest: Bytes::new(), ended: false }
+        Self::on(Socket::new(socket))
+    }
+
+    fn on(socket: Socket) -> Self {
+        Self { socket, rest: Bytes::new(), ended: false }
+    }
+
+    /// Throws away what comes until the end.
+    async fn drain(&mut self) {
+        while let Ok(bytes) = poll_fn(|context| self.poll_bytes(context)).await
+            && !bytes.is_empty()
+        {}
     }
 
     /// The next bytes; none at the end.

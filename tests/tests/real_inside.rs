@@ -236,6 +236,52 @@ async fn metadata_and_templates_are_changed() {
 }
 
 #[tokio::test]
+async fn a_console_is_attached() {
+    with_project(|place| async move {
+        let lxd = &place.lxd;
+        place.running_container("one").await?;
+        let console = lxd.console("one");
+        let mut terminal = console.attach(80, 25).await?;
+        // Somebody inside asks on the console.
+        let ask = "read name </dev/console; echo hello $name; sleep 60";
+        let command = ["sh", "-c", &format!("({ask}) >/dev/console 2>&1 &")];
+        execute(lxd, &command, false).await?;
+        let mut shown = Vec::new();
+        let answered = async {
+            while !String::from_utf8_lossy(&shown).contains("hello you") {
+                // The server loses what comes before it has got hold of the container's side.
+                let read = tokio::time::timeout(Duration::from_millis(200), terminal.read_buf(&mut shown));
+                match read.await {
+                    Ok(count) => assert_ne!(count.expect("a terminal"), 0),
+                    Err(_) => {
+                        terminal.resize(100, 50).await.expect("a terminal");
+                        terminal.write_all(b"you\r").await.expect("a terminal");
+                        terminal.flush().await.expect("a terminal");
+                    }
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(30), answered).await;
+        assert!(in_time.is_ok(), "{:?}", String::from_utf8_lossy(&shown));
+        terminal.detach().await?;
+        // What was shown is in the log, and somebody else can attach.
+        assert!(console.log().await?.text().await?.contains("hello you"));
+        let mut terminal = console.attach(80, 25).await?;
+        place.change("one", lxd_client::types::InstanceAction::Stop).await?;
+        let mut rest = Vec::new();
+        terminal.read_to_end(&mut rest).await.expect("its end");
+        drop(terminal);
+
+        let stopped = console.attach(80, 25).await.unwrap_err();
+        assert!(stopped.to_string().contains("not running"), "{stopped}");
+        let container = console.vga().await.unwrap_err();
+        assert!(container.status().is_some(), "{container:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn logs_and_the_console_are_read() {
     with_project(|place| async move {
         let lxd = &place.lxd;
