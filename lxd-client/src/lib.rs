@@ -147,7 +147,7 @@ pub use console::{Console, ConsoleStream, InstanceConsole, VgaConsole};
 pub use error::Error;
 pub use events::{Event, EventContent, Events};
 pub use exec::{Exec, ExecOutput, ExecReader, ExecWriter};
-pub use files::{CopyFolder, FileAttributes, FileEntry, InstanceFiles, WriteFile};
+pub use files::{ChangeFile, CopyFolder, FileAttributes, FileEntry, InstanceFiles, WriteFile};
 pub use images::{ExportImage, ExportedImage, ImageFile, ImageFileKind};
 pub use lxd_types as types;
 pub use operation::{Operation, Progress, ProgressStream, Watcher};

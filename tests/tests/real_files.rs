@@ -141,3 +141,70 @@ async fn folders_go_there_and_come_back() {
     .await;
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_and_permissions_are_changed() {
+    with_project(|place| async move {
+        place.running_container("c1").await?;
+        let files = place.lxd.files("c1");
+        files.write("/root/file", "text").uid(1).gid(2).mode(0o600).await?;
+        files.create_directory("/root/folder").await?;
+        files.create_symlink("/root/link", "file").await?;
+        // The content, and what is not given, stay as they are.
+        for (at, change, expected) in [
+            ("/root/file", files.change("/root/file").mode(0o640), (1, 2, 0o640)),
+            ("/root/file", files.change("/root/file").uid(7), (7, 2, 0o640)),
+            ("/root/file", files.change("/root/file").gid(8), (7, 8, 0o640)),
+            ("/root/file", files.change("/root/link").uid(9).gid(10).mode(0o400), (9, 10, 0o400)),
+            ("/root/file", files.change("/root/file"), (9, 10, 0o400)),
+            ("/root/folder", files.change("/root/folder").uid(1000).mode(0o700), (1000, 0, 0o700)),
+        ] {
+            change.await?;
+            let entry = files.read(at).await?;
+            let attributes = entry.attributes();
+            assert_eq!((attributes.uid, attributes.gid, attributes.mode), expected, "{at}");
+        }
+        assert_eq!(bytes(&files, "/root/file").await?, b"text");
+        for change in [files.change("/root/none").mode(0o600), files.change("/root/none").uid(1)] {
+            let missing = change.await.unwrap_err();
+            assert!(missing.is_not_found(), "{missing:?}");
+        }
+        place.change("c1", InstanceAction::Stop).await?;
+        files.change("/root/file").mode(0o666).await?;
+        assert_eq!(files.read("/root/file").await?.attributes().mode, 0o666);
+        let nobody = place.lxd.files("none").change("/").uid(1).await.unwrap_err();
+        assert!(nobody.is_not_found(), "{nobody:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_library_speaks_sftp_over_the_connection() {
+    use russh_sftp::client::SftpSession;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    with_project(|place| async move {
+        place.running_container("c1").await?;
+        let connection = place.lxd.instance_sftp("c1").await?;
+        let sftp = SftpSession::new(connection).await.expect("a session");
+        sftp.create_dir("/root/d").await.expect("a folder");
+        let mut file = sftp.create("/root/d/large").await.expect("a file");
+        let large: Vec<u8> = (0..3_000_000_u32).map(|each| (each ^ (each >> 9)).to_le_bytes()[0]).collect();
+        file.write_all(&large).await.expect("a file");
+        file.shutdown().await.expect("a file");
+        let mut back = Vec::new();
+        sftp.open("/root/d/large").await.expect("a file").read_to_end(&mut back).await.expect("a file");
+        assert!(back == large);
+        sftp.symlink("large", "/root/d/link").await.expect("a link");
+        let mut names: Vec<_> =
+            sftp.read_dir("/root/d").await.expect("a folder").map(|e| e.file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["large", "link"]);
+        assert!(sftp.open("/root/none").await.is_err());
+        sftp.close().await.expect("an end");
+        assert!(bytes(&place.lxd.files("c1"), "/root/d/large").await? == large);
+        Ok(())
+    })
+    .await;
+}

@@ -1,12 +1,17 @@
 //! Images on a real LXD, each test with images of its own.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
 use jiff::Timestamp;
-use lxd_client::Error;
 use lxd_client::types::{
     ImageAliasesEntryPut, ImageAliasesPost, ImagePatch, ImagePut, ImagesPost, ImagesPostSource,
     InstanceSource, InstanceType, InstancesPost, ProfilesPost, SourceType,
 };
-use lxd_tests::real::{map, names, texts, with_project};
+use lxd_client::{Body, Error, Transferred};
+use lxd_tests::reading::Broken;
+use lxd_tests::real::{Place, map, names, texts, with_project};
 
 #[tokio::test]
 async fn an_image_is_uploaded_used_and_exported() {
@@ -220,6 +225,114 @@ async fn an_instance_is_published() {
         assert_eq!(lxd.instance_files("two").path("/root/state").await?.text().await?, "kept");
         lxd.delete_image(&published.fingerprint).await?;
         assert!(lxd.image(&published.fingerprint).await.unwrap_err().is_not_found());
+        Ok(())
+    })
+    .await;
+}
+
+/// A folder of a test, which is gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(place: &Place) -> Self {
+        let path = std::env::temp_dir().join(format!("lxd-tests-{}", place.name));
+        std::fs::create_dir(&path).expect("a folder");
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("the folder");
+    }
+}
+
+/// What `sha256sum` says of these files, one after the other.
+fn sha256(paths: &[PathBuf]) -> String {
+    let script = ["-c", "cat \"$@\" | sha256sum", "sh"];
+    let output = Command::new("sh").args(script).args(paths).output().expect("a shell");
+    String::from_utf8_lossy(&output.stdout).chars().take(64).collect()
+}
+
+/// Makes the two files of an image of one, as others publish them.
+fn split(unified: &Path) -> [PathBuf; 2] {
+    let script = "cd $(dirname $1) && tar xzf $1 && tar czf meta.tar.gz metadata.yaml && \
+                  tar czf rootfs.tar.gz -C rootfs . && rm -r metadata.yaml rootfs";
+    let done = Command::new("sh").args(["-ec", script, "sh"]).arg(unified).status();
+    assert!(done.expect("a shell").success());
+    ["meta.tar.gz", "rootfs.tar.gz"].map(|name| unified.with_file_name(name))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_of_one_and_of_two_files_go_up_and_come_back() {
+    with_project(|place| async move {
+        let lxd = place.project_with_images().await?;
+        let folder = Folder::new(&place);
+        let unified = folder.0.join("unified.tar.gz");
+        std::fs::write(&unified, place.image_of_its_own().await?).expect("a file");
+        let [metadata, rootfs] = split(&unified);
+
+        // From a file, and from a reader of which nobody knows the length.
+        let told = Arc::new(Mutex::new(Transferred::default()));
+        let telling = Arc::clone(&told);
+        let sent = Body::file(&unified).await?;
+        let sent = lxd.upload_image(sent).progress(move |done| *telling.lock().unwrap() = done);
+        let one = sent.await?.fingerprint;
+        assert_eq!(one, sha256(std::slice::from_ref(&unified)));
+        let length = std::fs::metadata(&unified).expect("a file").len();
+        let told = { *told.lock().unwrap() };
+        assert_eq!((told.bytes, told.total), (length, Some(length)));
+        let reader = tokio::fs::File::open(&rootfs).await.expect("a file");
+        let sent = Body::split_image(Body::file(&metadata).await?, Body::reader(reader));
+        let two = lxd.upload_image(sent).public(true).await?.fingerprint;
+        assert_eq!(two, sha256(&[metadata.clone(), rootfs.clone()]));
+
+        let out = folder.0.join("out");
+        std::fs::create_dir(&out).expect("a folder");
+        let export = lxd.export_image(&one[..12]).await?;
+        assert!(!export.is_split());
+        let saved = export.save(&out).await?;
+        assert_eq!(saved.len(), 1);
+        assert!(std::fs::read(&saved[0]).expect("a file") == std::fs::read(&unified).expect("a file"));
+        let export = lxd.export_image(&two).await?;
+        assert!(export.is_split());
+        let saved = export.save(&out).await?;
+        assert_eq!(sha256(&saved), two);
+        let same = |one: &Path, other: &Path| std::fs::read(one).unwrap() == std::fs::read(other).unwrap();
+        assert!(same(&saved[0], &metadata) && same(&saved[1], &rootfs), "{saved:?}");
+
+        let source = InstanceSource { r#type: SourceType::Image, fingerprint: two, ..Default::default() };
+        lxd.create_instance(InstancesPost { name: "t".into(), source: Some(source), ..Default::default() })
+            .await?;
+        let listed = lxd.instance_files("t").path("/bin/busybox").await?;
+        assert_eq!(listed.header("x-lxd-type"), Some("file"));
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_breaks_off_leaves_no_image() {
+    with_project(|place| async move {
+        let lxd = place.project_with_images().await?;
+        let bytes = place.image_of_its_own().await?;
+        let half = bytes[..bytes.len() / 2].to_vec();
+        // At this end: what was to come does not. The server has half of it by then.
+        let broken = tokio::io::AsyncReadExt::chain(std::io::Cursor::new(half.clone()), Broken(0));
+        let whole = lxd.upload_image(Body::reader(broken)).fingerprint(&"0".repeat(64)).await.unwrap_err();
+        assert!(matches!(whole, Error::Transport { .. }), "{whole:?}");
+        // At the other: a truncated file is not what its fingerprint says.
+        let fingerprint = lxd.upload_image(bytes.clone()).await?.fingerprint;
+        lxd.delete_image(&fingerprint).await?;
+        let cut = lxd.upload_image(half).fingerprint(&fingerprint).await.unwrap_err();
+        assert!(cut.to_string().contains("ingerprint"), "{cut}");
+        // Dropped in the middle.
+        let endless = Body::reader(tokio::io::repeat(7));
+        let upload = tokio::spawn(lxd.upload_image(endless).fingerprint(&fingerprint).into_future());
+        tokio::task::yield_now().await;
+        upload.abort();
+        assert!(upload.await.is_err());
+        assert!(lxd.images().await?.is_empty());
         Ok(())
     })
     .await;

@@ -2,6 +2,7 @@
 
 use lxd_client::{Error, FileEntry};
 use lxd_tests::fake_server::{Answer, FakeServer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test]
 async fn what_is_written_says_what_it_is_and_whose() {
@@ -107,4 +108,89 @@ async fn a_name_that_leads_out_of_its_folder_is_refused() {
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
     }
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// What a server of SFTP answers: the kind and the content.
+fn packet(kind: u8, content: &[&[u8]]) -> Vec<u8> {
+    let content = content.concat();
+    let length = u32::try_from(content.len() + 1).unwrap();
+    [&length.to_be_bytes()[..], &[kind], &content].concat()
+}
+
+fn status(code: u32, message: &str) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap();
+    packet(
+        101,
+        &[&[0; 4], &code.to_be_bytes(), &length.to_be_bytes(), message.as_bytes(), &[0, 0, 0, 2], b"en"],
+    )
+}
+
+/// Changes a file where the server answers so; what comes of it, and what it was asked.
+async fn changed(answers: Vec<Vec<u8>>, uid_alone: bool) -> (Result<(), Error>, Vec<Vec<u8>>) {
+    let mut server = FakeServer::with(|_| {
+        Answer::raw(101, &[("connection", "upgrade"), ("upgrade", "sftp")], "").hand_over()
+    });
+    let files = server.builder().project("p").build().unwrap().files("t1");
+    let changing = tokio::spawn(async move {
+        let change = files.change("/a");
+        if uid_alone { change.uid(7).await } else { change.uid(7).gid(8).mode(0o640).await }
+    });
+    let (target, mut stream) = server.stream_with_target().await;
+    assert_eq!(target, "/1.0/instances/t1/sftp?project=p");
+    let mut asked = Vec::new();
+    for answer in answers {
+        let length = stream.read_u32().await.unwrap();
+        let mut request = vec![0; length as usize];
+        stream.read_exact(&mut request).await.unwrap();
+        asked.push(request);
+        stream.write_all(&answer).await.unwrap();
+    }
+    drop(stream);
+    (changing.await.unwrap(), asked)
+}
+
+#[tokio::test]
+async fn a_change_is_asked_for_in_the_words_of_sftp() {
+    let version = packet(2, &[&[0, 0, 0, 3]]);
+    let (ended, asked) =
+        changed(vec![version.clone(), status(0, "Success"), status(0, "Success")], false).await;
+    ended.unwrap();
+    // INIT, and two SETSTAT: number, path, flags, and the owner or the permissions.
+    assert_eq!(asked[0], [1, 0, 0, 0, 3]);
+    assert_eq!(asked[1], *b"\x09\0\0\0\0\0\0\0\x02/a\0\0\0\x02\0\0\0\x07\0\0\0\x08");
+    assert_eq!(asked[2], *b"\x09\0\0\0\0\0\0\0\x02/a\0\0\0\x04\0\0\x01\xa0");
+
+    // The group stays as it is: size, user and group are told, and the group is sent back.
+    let known =
+        packet(105, &[&[0; 4], &[0, 0, 0, 3], &[0, 0, 0, 0, 0, 0, 0, 9], &[0, 0, 0, 1], &[0, 0, 0, 5]]);
+    let (ended, asked) = changed(vec![version.clone(), known, status(0, "")], true).await;
+    ended.unwrap();
+    assert_eq!(asked[1], *b"\x11\0\0\0\0\0\0\0\x02/a");
+    assert_eq!(asked[2], *b"\x09\0\0\0\0\0\0\0\x02/a\0\0\0\x02\0\0\0\x07\0\0\0\x05");
+}
+
+#[tokio::test]
+async fn what_sftp_refuses_is_told() {
+    let version = || packet(2, &[&[0, 0, 0, 3]]);
+    for (code, expected) in [(2, 404), (3, 403), (4, 500), (8, 500)] {
+        let (ended, _) = changed(vec![version(), status(code, "no \n such")], true).await;
+        let error = ended.unwrap_err();
+        assert_eq!(error.status(), Some(expected));
+        assert!(error.to_string().contains("no "), "{error}");
+    }
+    for (answers, told) in [
+        (vec![vec![0, 0, 0, 0]], "an impossible length"),
+        (vec![vec![0xff; 8]], "an impossible length"),
+        (vec![packet(7, &[])], "of the kind 7"),
+        (vec![version(), packet(7, &[])], "of the kind 7"),
+        (vec![version(), packet(101, &[&[0; 5]])], "answer"),
+        (vec![version(), packet(105, &[&[0; 4], &[0, 0, 0, 4], &[0; 8]])], "whose the file is"),
+        (vec![version(), packet(105, &[&[0; 3]])], "whose the file is"),
+        (vec![version()], "broke off"),
+        (vec![vec![0, 0, 0, 9, 2]], "broke off"),
+    ] {
+        let (ended, _) = changed(answers, true).await;
+        let error = ended.unwrap_err();
+        assert!(error.to_string().contains(told), "{told}: {error}");
+    }
 }

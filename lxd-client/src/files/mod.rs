@@ -1,6 +1,7 @@
 //! The files of an instance: read, written and removed one at a time, whether it runs or not. Folders as
-//! a whole are left to `trees`, what is sent and received to `call`, the bytes to `body` and `answer`.
+//! a whole are left to `trees`, new owners of what is there to `change`, what is sent and received to `call`, the bytes to `body` and `answer`.
 
+mod change;
 mod trees;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use http::header::{HeaderName, LAST_MODIFIED};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 
+pub use self::change::ChangeFile;
 pub use self::trees::CopyFolder;
 use crate::answer::RawAnswer;
 use crate::body::Body;
@@ -188,7 +190,7 @@ impl InstanceFiles {
 ///
 /// What is not given is the server's choice: root's, with the permissions `0o644` (`0o755` for a
 /// directory). A file that is there already keeps its owner and its permissions, unless the server has
-/// the API extension `instances_files_modify_permissions`.
+/// the API extension `instances_files_modify_permissions`; [`InstanceFiles::change`] changes them on any.
 #[must_use = "a file is written when this is awaited"]
 pub struct WriteFile {
     request: Box<Request>,

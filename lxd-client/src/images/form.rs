@@ -163,11 +163,11 @@ impl Parts {
         self.rest = all.freeze();
     }
 
-    /// The next that there is; nothing where more has to come for it.
+    /// The next that there is; nothing where more has to come for it. After the end, that is told each time.
     pub(crate) fn next(&mut self) -> Result<Option<Event>, String> {
         loop {
             match self.state {
-                State::Ended => return Ok(None),
+                State::Ended => return Ok(Some(Event::End)),
                 State::Before | State::Content => {
                     let in_part = self.state == State::Content;
                     let (bytes, found) = self.until_delimiter();
@@ -185,10 +185,7 @@ impl Parts {
                 }
                 State::Between => match self.rest.get(..2) {
                     None => return Ok(None),
-                    Some(b"--") => {
-                        self.state = State::Ended;
-                        return Ok(Some(Event::End));
-                    }
+                    Some(b"--") => self.state = State::Ended,
                     Some(b"\r\n") => {
                         drop(self.rest.split_to(2));
                         self.state = State::Headers;
@@ -287,7 +284,7 @@ mod tests {
         let (mut taken, mut ended) = (Vec::new(), false);
         for piece in form.chunks(size) {
             parts.feed(Bytes::copy_from_slice(piece));
-            while let Some(event) = parts.next()? {
+            while !ended && let Some(event) = parts.next()? {
                 match event {
                     Event::Part(name, file_name) => taken.push((name, file_name, Vec::new())),
                     Event::Bytes(bytes) => taken.last_mut().ok_or("no part")?.2.extend(bytes),
