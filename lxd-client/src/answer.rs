@@ -54,6 +54,11 @@ impl RawAnswer {
         &self.call
     }
 
+    /// How many bytes are to come, where the server says that.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.body.length()
+    }
+
     /// The next bytes.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await

@@ -34,7 +34,12 @@ impl Arriving {
 
     /// Tells somebody how much of it has come.
     pub(crate) fn report_to(&mut self, report: Option<Report>) {
-        self.counter = Counter::new(report, self.body.size_hint().exact());
+        self.counter = Counter::new(report, self.length());
+    }
+
+    /// How many bytes are to come, where the server says that.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
     }
 
     /// The next bytes of the answer to a call.

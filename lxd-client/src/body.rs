@@ -16,6 +16,7 @@ use ring::digest;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
+use crate::answer::RawAnswer;
 use crate::error::{BoxError, Error};
 use crate::images::fingerprint;
 use crate::images::form::Form;
@@ -155,6 +156,12 @@ impl Body {
         self
     }
 
+    /// What a server answers with.
+    pub(crate) fn answer(answer: RawAnswer) -> Self {
+        let left = answer.length();
+        Self { left, ..Self::stream(Answered(answer)) }
+    }
+
     /// The same once more, where it is at hand.
     pub(crate) fn copy(&self) -> Option<Self> {
         let kind = match &self.kind {
@@ -288,6 +295,17 @@ impl Body {
     /// Notes when it was last asked for more from now on.
     pub(crate) fn paced(&mut self) -> Pace {
         self.pace.insert(Pace::new()).clone()
+    }
+}
+
+/// The bytes of an answer. What becomes of them is told as it is told of other streams.
+struct Answered(RawAnswer);
+
+impl Stream for Answered {
+    type Item = Result<Bytes, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.0).poll_next(context).map_err(io::Error::other)
     }
 }
 

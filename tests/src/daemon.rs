@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lxd_client::types::{ServerPatch, StoragePoolsPost};
+use lxd_client::types::{
+    ImageAliasesPost, InstanceAction, InstanceStatePut, ProfilePut, ServerPatch, StoragePoolsPost,
+};
 use lxd_client::{Client, ClientBuilder, Error};
 use tokio::sync::Mutex;
 
-use crate::real::finally;
+use crate::real::{client, finally, root_disk};
 
 /// A daemon in a folder of its own, with a storage pool `default`.
 ///
@@ -168,6 +170,53 @@ where
         let daemon = Arc::into_inner(daemon).expect("a test that has ended").into_inner();
         daemon.remove();
         Ok(())
+    })
+    .await;
+}
+
+/// Runs a test with two daemons that reach each other over HTTPS and have profiles with a disk, and the first one
+/// an image with the alias `busybox`: with a client of each. They are removed however the test ends.
+///
+/// # Panics
+///
+/// With what the test failed with; and where LXD is not installed, or does not start or end.
+pub async fn with_two_daemons<F>(body: impl FnOnce(Client, Client) -> F)
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let (one, other) = (Daemon::start().await, Daemon::start().await);
+    let mut clients = Vec::new();
+    for daemon in [&one, &other] {
+        daemon.listen().await;
+        let lxd = daemon.builder().build().expect("a client");
+        let profile = ProfilePut { devices: root_disk(), ..Default::default() };
+        lxd.update_profile("default", profile).await.expect("a profile");
+        clients.push(lxd);
+    }
+    let shared = client("default");
+    let alias = shared.image_alias("busybox").await.expect("an image");
+    let image = shared.image_export(&alias.target).await.expect("an image").bytes().await.expect("an image");
+    let fingerprint = clients[0].upload_image(image).await.expect("an upload").fingerprint;
+    let alias = ImageAliasesPost { name: "busybox".into(), target: fingerprint, ..Default::default() };
+    clients[0].add_images_alias(alias).await.expect("an alias");
+    let to_stop = clients.clone();
+    let mut clients = clients.into_iter();
+    let (first, second) = (clients.next().expect("a client"), clients.next().expect("a client"));
+    finally(body(first, second), async move {
+        let stopped = async {
+            for lxd in to_stop {
+                for instance in lxd.instances_recursion1().filter("status eq running").await? {
+                    let (action, force) = (InstanceAction::Stop, true);
+                    let stop = InstanceStatePut { action, force, timeout: 30, ..Default::default() };
+                    lxd.update_instance_state(&instance.name, stop).await?;
+                }
+            }
+            Ok(())
+        };
+        let stopped = stopped.await;
+        one.remove();
+        other.remove();
+        stopped
     })
     .await;
 }

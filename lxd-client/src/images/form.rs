@@ -234,7 +234,7 @@ impl Parts {
 }
 
 /// A parameter in the value of a header, as in `form-data; name="metadata"`.
-pub(super) fn parameter(value: &str, wanted: &str) -> Option<String> {
+pub(crate) fn parameter(value: &str, wanted: &str) -> Option<String> {
     let mut rest = value;
     while let Some((_, behind)) = rest.split_once(';') {
         let (name, value) = behind.split_once('=')?;

@@ -1,7 +1,7 @@
 //! How far an operation is, as its metadata tell, and the stream of that.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -64,7 +64,7 @@ impl Progress {
             text: text.to_owned(),
             stage: stage.to_owned(),
             percent: percent.map(|percent| percent.min(100) as u8),
-            processed: number("processed"),
+            processed: number("processed").or_else(|| processed_in(text)),
             speed: number("speed").or_else(|| speed_in(text)),
         })
     }
@@ -84,9 +84,19 @@ fn percent_in(text: &str) -> Option<u64> {
 
 /// The speed in parentheses, in bytes per second: `(51.65MB/s)`.
 fn speed_in(text: &str) -> Option<u64> {
-    let speed = text.rsplit_once('(')?.1.strip_suffix("/s)")?;
-    let unit = speed.find(|letter: char| letter.is_ascii_alphabetic())?;
-    let (number, unit) = speed.split_at(unit);
+    size(text.rsplit_once('(')?.1.strip_suffix("/s)")?)
+}
+
+/// How much is done, which stands before the speed: `rootfs: 12.50MB (3.25MB/s)`.
+fn processed_in(text: &str) -> Option<u64> {
+    let before = text.rsplit_once(" (")?.0;
+    size(before.rsplit(' ').next()?)
+}
+
+/// A size in bytes: `51.65MB`.
+fn size(text: &str) -> Option<u64> {
+    let unit = text.find(|letter: char| letter.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit);
     let factor = match unit {
         "B" => 1.0,
         "kB" | "KB" => 1e3,
@@ -130,6 +140,11 @@ impl Drop for View {
 }
 
 impl ProgressStream {
+    /// The next progress; none at the end.
+    pub(crate) async fn next(&mut self) -> Option<Progress> {
+        poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
+    }
+
     pub(super) fn new(client: Client, tracked: Arc<Tracked>) -> Self {
         let view = Arc::new(View::new(tracked));
         asking::show_progress(&client, &view.tracked);
@@ -197,18 +212,24 @@ mod tests {
 
     #[test]
     fn words_are_read_where_there_are_no_numbers() {
-        for (text, percent, speed) in [
-            ("metadata: 100% (1.00kB/s)", Some(100), Some(1000)),
-            ("t1: 12.5MB (3.25MB/s)", None, Some(3_250_000)),
-            ("7%", Some(7), None),
-            ("%", None, None),
-            ("soon", None, None),
-            ("(fast/s)", None, None),
-            ("1000% (1XB/s)", Some(100), None),
-            ("é% (", None, None),
+        for (text, percent, processed, speed) in [
+            ("metadata: 100% (1.00kB/s)", Some(100), None, Some(1000)),
+            ("t1: 12.5MB (3.25MB/s)", None, Some(12_500_000), Some(3_250_000)),
+            ("512B (3.25MB/s)", None, Some(512), Some(3_250_000)),
+            ("7%", Some(7), None, None),
+            ("%", None, None, None),
+            ("soon", None, None, None),
+            ("(fast/s)", None, None, None),
+            ("1000% (1XB/s)", Some(100), None, None),
+            ("é% (", None, None, None),
+            ("é (", None, None, None),
         ] {
             let progress = Progress::of(&json!({"fs_progress": text})).unwrap();
-            assert_eq!((progress.percent, progress.speed), (percent, speed), "{text}");
+            assert_eq!(
+                (progress.percent, progress.processed, progress.speed),
+                (percent, processed, speed),
+                "{text}"
+            );
             assert_eq!((progress.text.as_str(), progress.stage.as_str()), (text, "fs"));
         }
     }

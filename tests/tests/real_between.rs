@@ -1,0 +1,224 @@
+//! Copies and moves from one real LXD to another: by pull, by push and through this client.
+
+use std::sync::{Arc, Mutex};
+
+use lxd_client::types::{
+    ImagesPost, InstanceSnapshotsPost, InstancesPost, StorageVolumeSnapshotsPost, StorageVolumesPost,
+};
+use lxd_client::{Client, CopyMode, Error, FileEntry, Transferred};
+use lxd_tests::daemon::with_two_daemons;
+use lxd_tests::real::{Place, names, texts};
+
+const MODES: [CopyMode; 3] = [CopyMode::Pull, CopyMode::Push, CopyMode::Relay];
+
+/// Some bytes that are not like each other.
+fn bytes() -> Vec<u8> {
+    (0..3_000_000_u32).map(|each| (each.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect()
+}
+
+async fn read(lxd: &Client, instance: &str, path: &str) -> Result<Vec<u8>, Error> {
+    match lxd.files(instance).read(path).await? {
+        FileEntry::File { content, .. } => Ok(content.bytes().await?.to_vec()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What was told of a transfer.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<Transferred>>>);
+
+impl Told {
+    fn teller(&self) -> impl FnMut(Transferred) + Send + 'static {
+        let told = self.clone();
+        move |done| told.0.lock().unwrap().push(done)
+    }
+
+    fn most(&self) -> u64 {
+        let told = self.0.lock().unwrap();
+        assert!(told.is_sorted_by_key(|done| done.bytes), "{told:?}");
+        told.last().map_or(0, |done| done.bytes)
+    }
+}
+
+/// Makes a container with a file and a snapshot of an earlier one.
+async fn container(lxd: &Client) -> Result<(), Error> {
+    let config = texts([("user.a", "1"), ("boot.autostart", "false")]);
+    lxd.create_instance(InstancesPost { config, ..Place::container("c1") }).await?;
+    lxd.files("c1").write("/root/state", "before").await?;
+    lxd.create_instance_snapshot("c1", InstanceSnapshotsPost { name: "s".into(), ..Default::default() })
+        .await?;
+    lxd.files("c1").remove("/root/state").await?;
+    lxd.files("c1").write("/root/state", bytes()).uid(7).mode(0o640).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_copied_in_each_way() {
+    with_two_daemons(|one, other| async move {
+        container(&one).await?;
+        for mode in MODES {
+            let told = Told::default();
+            let description = format!("{mode:?}");
+            let with = InstancesPost { description: description.clone(), ..Default::default() };
+            let copy = one.copy_instance("c1", &other).name("c2").mode(mode).with(with);
+            copy.progress(told.teller()).await?;
+            let copied = other.instance("c2").await?;
+            assert_eq!(copied.description, description);
+            assert_eq!((copied.config["user.a"].as_str(), copied.status.as_str()), ("1", "Stopped"));
+            assert!(read(&other, "c2", "/root/state").await? == bytes(), "{mode:?}");
+            let entry = other.files("c2").read("/root/state").await?;
+            assert_eq!((entry.attributes().uid, entry.attributes().mode), (7, 0o640), "{mode:?}");
+            assert_eq!(names(&other.instance_snapshots("c2").await?), ["s"], "{mode:?}");
+            if mode == CopyMode::Relay {
+                assert!(told.most() > 3_000_000, "{}", told.most());
+            }
+            // The source is as it was, and nothing goes on.
+            assert_eq!(one.instance("c1").await?.config["user.a"], "1");
+
+            // There already: the servers say so.
+            let again = one.copy_instance("c1", &other).name("c2").mode(mode).await.unwrap_err();
+            assert!(again.to_string().contains("already exists"), "{mode:?}: {again}");
+            other.delete_instance("c2").await?;
+
+            let copy = one.copy_instance("c1", &other).mode(mode).without_snapshots();
+            copy.await?;
+            assert!(other.instance_snapshots("c1").await?.is_empty());
+            other.delete_instance("c1").await?;
+
+            one.copy_instance("c1/s", &other).name("of-snapshot").mode(mode).await?;
+            assert_eq!(read(&other, "of-snapshot", "/root/state").await?, b"before", "{mode:?}");
+            other.delete_instance("of-snapshot").await?;
+        }
+        let missing = one.copy_instance("none", &other).await.unwrap_err();
+        assert!(missing.is_not_found(), "{missing:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_moved_in_each_way() {
+    with_two_daemons(|one, other| async move {
+        container(&one).await?;
+        let (mut here, mut there) = (one, other);
+        for mode in MODES {
+            here.move_instance("c1", &there).mode(mode).await?;
+            assert!(here.instance("c1").await.unwrap_err().is_not_found(), "{mode:?}");
+            assert!(read(&there, "c1", "/root/state").await? == bytes(), "{mode:?}");
+            assert_eq!(names(&there.instance_snapshots("c1").await?), ["s"], "{mode:?}");
+            std::mem::swap(&mut here, &mut there);
+        }
+        // What fails is still there.
+        let with = InstancesPost { profiles: Some(vec!["none".into()]), ..Default::default() };
+        let refused = here.move_instance("c1", &there).with(with).await.unwrap_err();
+        assert!(refused.to_string().contains("rofile"), "{refused}");
+        assert!(read(&here, "c1", "/root/state").await? == bytes());
+        assert!(there.instances().await?.is_empty());
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_copied_in_each_way_with_its_aliases() {
+    with_two_daemons(|one, other| async move {
+        let fingerprint = one.image_alias("busybox").await?.target;
+        for (at, mode) in MODES.into_iter().enumerate() {
+            for public in [false, true] {
+                let told = Told::default();
+                let with = ImagesPost { public, ..Default::default() };
+                let copy = one.copy_image(&fingerprint[..20], &other).mode(mode).with(with);
+                assert_eq!(copy.progress(told.teller()).await?, fingerprint, "{mode:?}");
+                let image = other.image(&fingerprint).await?;
+                assert_eq!(image.public, public, "{mode:?}");
+                assert_eq!(image.aliases[0].name, "busybox", "{mode:?}");
+                assert_eq!(image.properties["os"], "busybox", "{mode:?}");
+                if mode == CopyMode::Relay {
+                    assert_eq!(told.most(), u64::try_from(image.size).unwrap());
+                }
+                other.export_image(&fingerprint).await?.save(std::env::temp_dir()).await.map(|paths| {
+                    for path in paths {
+                        std::fs::remove_file(path).unwrap();
+                    }
+                })?;
+                // In a pull, the server is content with what it has.
+                match (mode, one.copy_image(&fingerprint, &other).mode(mode).await) {
+                    (CopyMode::Pull, again) => assert_eq!(again?, fingerprint),
+                    (_, Ok(again)) => panic!("{mode:?}: {again}"),
+                    (_, Err(again)) => assert!(again.to_string().contains("already exists"), "{again}"),
+                }
+                other.delete_image(&fingerprint).await?;
+            }
+            // No secret is left to wait for.
+            let left = one.operations_recursion1().await?;
+            let left: Vec<_> = left.values().flatten().filter(|each| each.status == "Running").collect();
+            assert!(left.is_empty(), "{at} {mode:?}: {left:?}");
+        }
+        let missing = one.copy_image("beef", &other).await.unwrap_err();
+        assert!(missing.is_not_found(), "{missing:?}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_is_copied_and_moved_in_each_way() {
+    with_two_daemons(|one, other| async move {
+        let volume = StorageVolumesPost {
+            name: "data".into(),
+            description: "Data".into(),
+            config: texts([("user.a", "1")]),
+            ..Default::default()
+        };
+        one.create_storage_pool_volumes_type("default", "custom", volume).await?;
+        let snapshot = StorageVolumeSnapshotsPost { name: "s".into(), ..Default::default() };
+        one.create_storage_pool_volumes_snapshot("default", "custom", "data", snapshot).await?;
+        let snapshots =
+            |lxd: &Client, name: &str| lxd.storage_pool_volumes_type_snapshots("default", "custom", name);
+        for mode in MODES {
+            one.copy_storage_volume("default", "data", &other).name("copy").mode(mode).await?;
+            let copied = other.storage_pool_volume_type("default", "custom", "copy").await?;
+            assert_eq!((copied.description.as_str(), copied.config["user.a"].as_str()), ("Data", "1"));
+            assert_eq!(names(&snapshots(&other, "copy").await?), ["s"], "{mode:?}");
+            let again = one.copy_storage_volume("default", "data", &other).name("copy").mode(mode).await;
+            let again = again.unwrap_err();
+            assert!(again.to_string().contains("already exists"), "{mode:?}: {again}");
+            other.delete_storage_pool_volume_type("default", "custom", "copy").await?;
+            let copy = one.copy_storage_volume("default", "data", &other).mode(mode).without_snapshots();
+            copy.pool("default").await?;
+            assert!(snapshots(&other, "data").await?.is_empty(), "{mode:?}");
+            other.delete_storage_pool_volume_type("default", "custom", "data").await?;
+        }
+        let (mut here, mut there) = (one, other);
+        for mode in MODES {
+            here.move_storage_volume("default", "data", &there).mode(mode).await?;
+            let gone = here.storage_pool_volume_type("default", "custom", "data").await.unwrap_err();
+            assert!(gone.is_not_found(), "{gone:?}");
+            assert_eq!(names(&snapshots(&there, "data").await?), ["s"], "{mode:?}");
+            std::mem::swap(&mut here, &mut there);
+        }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_cannot_reach_each_other_are_told_so() {
+    with_two_daemons(|one, other| async move {
+        // The shared one has no address.
+        let hidden = lxd_tests::real::client("default");
+        let fingerprint = hidden.image_alias("busybox").await?.target;
+        for (copy, expected) in [
+            (hidden.copy_image(&fingerprint, &other), "core.https_address"),
+            (one.copy_image(&fingerprint, &hidden).mode(CopyMode::Push), "core.https_address"),
+        ] {
+            let error = copy.await.unwrap_err();
+            assert!(matches!(error, Error::Configuration { .. }), "{error:?}");
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        // This client reaches both.
+        hidden.copy_image(&fingerprint, &other).mode(CopyMode::Relay).await?;
+        assert_eq!(other.image(&fingerprint).await?.fingerprint, fingerprint);
+        Ok(())
+    })
+    .await;
+}
