@@ -107,7 +107,8 @@ impl RawAnswer {
         String::from_utf8(self.bytes().await?.into()).map_err(|error| Error::decode(call, error.utf8_error()))
     }
 
-    /// Writes all bytes into a file, which has its name once it is whole; what had it is replaced.
+    /// Writes all bytes into a file, which has its name once it is whole; what had it is replaced. (It is not
+    /// waited for until the disk has it.)
     ///
     /// ```no_run
     /// # async fn run(lxd: lxd_client::Client) -> Result<(), lxd_client::Error> {

@@ -20,7 +20,7 @@ use crate::answer::RawAnswer;
 use crate::error::{BoxError, Error};
 use crate::images::fingerprint;
 use crate::images::form::Form;
-use crate::local::{Kept, Pieces, Source};
+use crate::local::{Kept, Pieces, Source, unreadable};
 use crate::transferred::{Counter, Report};
 
 /// How many bytes are passed on at once: between two pieces it is seen that the server takes them.
@@ -73,10 +73,18 @@ impl Body {
     ///
     /// [`Error::Local`] where it cannot be opened, or is no file: [`reader`](Self::reader) takes pipes too.
     pub async fn file(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Source::open(path.as_ref()).await?.into())
+        let path = path.as_ref();
+        let file = Source::open(path).await?;
+        match file.length {
+            // Files that the system makes up, such as those of /proc, do not say how long they are.
+            0 => Ok(Self::reader(file.reader().map_err(|error| unreadable(path, error))?)),
+            _ => Ok(file.into()),
+        }
     }
 
-    /// Bytes as they come; the request ends when the stream does.
+    /// Bytes as they come; the request ends when the stream does. To upload an image, the whole stream has to
+    /// be read before, as the fingerprint goes first: it is kept in a file in the temporary folder
+    /// (`$TMPDIR`), unless the fingerprint is given.
     pub fn stream(stream: impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static) -> Self {
         struct Boxed<S>(Pin<Box<S>>);
         impl<S: Stream<Item = Result<Bytes, std::io::Error>>> Stream for Boxed<S> {
@@ -89,7 +97,7 @@ impl Body {
         Self::new(Kind::Stream(Box::pin(Boxed(Box::pin(stream))), Bytes::new()))
     }
 
-    /// What a reader gives.
+    /// What a reader gives, as in [`stream`](Self::stream).
     ///
     /// ```
     /// use lxd_client::Body;

@@ -141,7 +141,8 @@ impl InstanceConsole {
 }
 
 /// The terminal of an instance: what is written to it is typed there, and what is read of it is what
-/// appears. It ends with the instance, or when this is dropped.
+/// appears. It ends with the instance, or when this is dropped or shut down; what it said last can still be
+/// read after that.
 pub struct Console {
     data: ConsoleStream,
     /// Nothing once it is detached.
@@ -187,7 +188,7 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        if self.control.take().is_some() {
+        if !self.data.ended {
             // The server says farewell on the data, and fails where nobody is there.
             let mut data = ConsoleStream::on(self.data.socket.clone());
             self.runtime.spawn(async move { data.drain().await });
@@ -219,7 +220,10 @@ impl AsyncWrite for Console {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.data).poll_shutdown(context)
+        ready!(self.data.socket.poll_flush(context)).or_else(|error| self.data.unless_ended(error))?;
+        // What is left to read is the server's farewell.
+        self.control = None;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -292,6 +296,16 @@ impl ConsoleStream {
         Self { socket, rest: Bytes::new(), ended: false }
     }
 
+    fn end(&mut self) {
+        self.ended = true;
+        self.socket.close();
+    }
+
+    /// What it means that nothing more can be sent.
+    fn unless_ended(&self, error: io::Error) -> io::Result<()> {
+        if self.ended { Ok(()) } else { Err(error) }
+    }
+
     /// Throws away what comes until the end.
     async fn drain(&mut self) {
         while let Ok(bytes) = poll_fn(|context| self.poll_bytes(context)).await
@@ -309,10 +323,11 @@ impl ConsoleStream {
                 Some(Ok(Message::Text(text))) if !text.is_empty() => {
                     return Poll::Ready(Ok(text.into()));
                 }
-                // The server tells the end by an empty text, or drops the connection.
-                Some(Ok(Message::Text(_) | Message::Close(_)) | Err(_)) | None => {
-                    self.ended = true;
-                    self.socket.close();
+                // The server tells the end by an empty text.
+                Some(Ok(Message::Text(_) | Message::Close(_))) | None => self.end(),
+                Some(Err(error)) => {
+                    self.end();
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionReset, error)));
                 }
                 Some(Ok(_)) => {}
             }
@@ -346,10 +361,10 @@ impl AsyncWrite for ConsoleStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What is on its way out goes first; there is no end of one direction alone.
-        ready!(self.socket.poll_flush(context))?;
-        self.ended = true;
-        self.socket.close();
-        Poll::Ready(Ok(()))
+        let flushed = ready!(self.socket.poll_flush(context));
+        let flushed = flushed.or_else(|error| self.unless_ended(error));
+        self.end();
+        Poll::Ready(flushed)
     }
 }
 

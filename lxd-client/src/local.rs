@@ -2,11 +2,10 @@
 //! in them is left to others. All of it is done by the runtime's threads for what blocks, in pieces that are
 //! worth the way there.
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::future::Future;
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,16 +45,26 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
         let owned = path.to_owned();
-        let opened = blocking(move || Self::of(File::open(owned)?.into())).await;
+        // To open a pipe would wait for somebody who writes to it.
+        let opened = blocking(move || match fs::metadata(&owned)?.is_file() {
+            true => Self::of(File::open(owned)?.into()),
+            false => Err(no_file()),
+        })
+        .await;
         opened.map_err(|error| unreadable(path, error))
     }
 
     fn of(file: Arc<File>) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        match metadata.is_file() {
+            true => Ok(Self { file, length: metadata.len() }),
+            false => Err(no_file()),
         }
-        Ok(Self { file, length: metadata.len() })
+    }
+
+    /// What is in it, however much that is.
+    pub(crate) fn reader(self) -> io::Result<tokio::fs::File> {
+        Ok(tokio::fs::File::from_std(self.file.try_clone()?))
     }
 
     /// What is in it.
@@ -164,14 +173,14 @@ pub(crate) struct Partial {
 impl Partial {
     /// Begins a file, which is for nobody else until it has the permissions that it is to have, if any.
     pub(crate) async fn create(path: &Path, mode: Option<u32>) -> Result<Self, Error> {
-        let part = beside(path);
-        let opened = {
-            let part = part.clone();
+        let owned = path.to_owned();
+        let create = move || {
             let mode = if mode.is_some() { 0o600 } else { 0o666 };
-            blocking(move || OpenOptions::new().write(true).create_new(true).mode(mode).open(part)).await
+            let open = |part: &Path| OpenOptions::new().write(true).create_new(true).mode(mode).open(part);
+            let (part, file) = beside(&owned, open)?;
+            Ok(Self { path: owned, part, writing: Writing::new(file), finished: false })
         };
-        let file = opened.map_err(|error| unwritable(path, error))?;
-        Ok(Self { path: path.to_owned(), part, writing: Writing::new(file), finished: false })
+        blocking(create).await.map_err(|error| unwritable(path, error))
     }
 
     pub(crate) async fn write(&mut self, bytes: Bytes) -> Result<(), Error> {
@@ -224,12 +233,32 @@ fn write_all(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
     Ok(())
 }
 
-/// Where a file is until it is whole: another would take it for what it is to become.
-pub(crate) fn beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(unique("part"));
-    path.with_file_name(name)
+/// Makes a link, in the place of what is there.
+pub(crate) async fn link(target: String, path: &Path) -> Result<(), Error> {
+    let owned = path.to_owned();
+    let linked = blocking(move || {
+        let (part, ()) = beside(&owned, |part| symlink(&target, part))?;
+        fs::rename(&part, owned).inspect_err(|_| {
+            // That it is not there is as good.
+            let _gone = fs::remove_file(&part);
+        })
+    });
+    linked.await.map_err(|error| unwritable(path, error))
+}
+
+/// Makes something in the folder of a file under a name that nobody has: another would take it for what it is
+/// to become.
+fn beside<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let part = path.with_file_name(format!(".lxd-client-{}-{count}.part", std::process::id()));
+        match make(&part) {
+            // A process that had the same number was killed, or runs in another container.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|made| (part, made)),
+        }
+    }
 }
 
 /// What has to be kept a while: in a file that has no name any more.
@@ -237,9 +266,11 @@ pub(crate) struct Kept(Writing);
 
 impl Kept {
     pub(crate) async fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("lxd-client{}", unique("tmp")));
         let opened = blocking(move || {
-            let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            let open = |path: &Path| {
+                OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+            };
+            let (path, file) = beside(&std::env::temp_dir().join("x"), open)?;
             fs::remove_file(path)?;
             Ok(file)
         });
@@ -257,7 +288,6 @@ impl Kept {
     }
 }
 
-fn unique(what: &str) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    format!(".{}-{}.{what}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is no file")
 }

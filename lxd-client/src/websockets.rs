@@ -83,13 +83,14 @@ pub(crate) struct Socket(Arc<Mutex<Shared>>);
 struct Shared {
     /// Nothing once it is closed.
     socket: Option<WebSocket>,
-    /// Who waits to write. The socket would not wake it when it is closed.
+    /// Who waits to read and to write. The socket would not wake them when it is closed.
+    reading: Option<Waker>,
     writing: Option<Waker>,
 }
 
 impl Socket {
     pub(crate) fn new(socket: WebSocket) -> Self {
-        Self(Arc::new(Mutex::new(Shared { socket: Some(socket), writing: None })))
+        Self(Arc::new(Mutex::new(Shared { socket: Some(socket), reading: None, writing: None })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -98,21 +99,22 @@ impl Socket {
 
     /// Closes the connection; the server drops its own end so, too.
     pub(crate) fn close(&self) {
-        let (socket, writing) = {
+        let (socket, waiting) = {
             let mut shared = self.lock();
-            (shared.socket.take(), shared.writing.take())
+            (shared.socket.take(), [shared.reading.take(), shared.writing.take()])
         };
         drop(socket);
-        if let Some(writing) = writing {
-            writing.wake();
+        for waiting in waiting.into_iter().flatten() {
+            waiting.wake();
         }
     }
 
     pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        match self.lock().socket.as_mut() {
-            Some(socket) => Pin::new(socket).poll_next(context),
-            None => Poll::Ready(None),
-        }
+        let mut shared = self.lock();
+        let Some(socket) = shared.socket.as_mut() else { return Poll::Ready(None) };
+        let polled = Pin::new(socket).poll_next(context);
+        shared.reading = polled.is_pending().then(|| context.waker().clone());
+        polled
     }
 
     /// Writes, in one way or another.

@@ -65,11 +65,13 @@ async fn an_instance_is_copied_in_each_way() {
             assert_eq!(copied.description, description);
             assert_eq!((copied.config["user.a"].as_str(), copied.status.as_str()), ("1", "Stopped"));
             assert!(read(&other, "c2", "/root/state").await? == bytes(), "{mode:?}");
-            let entry = other.files("c2").read("/root/state").await?;
-            assert_eq!((entry.attributes().uid, entry.attributes().mode), (7, 0o640), "{mode:?}");
+            // (The server would not delete it while an answer with a file of it is open.)
+            let attributes = other.files("c2").read("/root/state").await?.attributes().clone();
+            assert_eq!((attributes.uid, attributes.mode), (7, 0o640), "{mode:?}");
             assert_eq!(names(&other.instance_snapshots("c2").await?), ["s"], "{mode:?}");
             if mode == CopyMode::Relay {
-                assert!(told.most() > 3_000_000, "{}", told.most());
+                // It is compressed on the way.
+                assert!(told.most() > 500_000, "{}", told.most());
             }
             // The source is as it was, and nothing goes on.
             assert_eq!(one.instance("c1").await?.config["user.a"], "1");

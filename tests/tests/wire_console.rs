@@ -88,8 +88,32 @@ async fn a_terminal_that_is_dropped_is_left() {
     assert_eq!(console.read(&mut [0; 8]).await.unwrap(), 0);
     assert_eq!(console.read(&mut [0; 8]).await.unwrap(), 0);
     assert!(console.write_all(b"more").await.is_err());
-    drop(console);
+    console.shutdown().await.unwrap();
     assert_eq!(control.read(&mut [0; 64]).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn who_reads_learns_that_the_stream_was_shut_down() {
+    let mut server = server();
+    let lxd = client(&server);
+    let attaching = tokio::spawn(async move { lxd.console("v1").vga().await });
+    let _control = server.stream_with_target().await;
+    let screen = attaching.await.unwrap().unwrap();
+    let (channel, (_, mut stream)) = tokio::join!(screen.open(), server.stream_with_target());
+    let (mut reader, mut writer) = tokio::io::split(channel.unwrap());
+    let reading = tokio::spawn(async move { reader.read(&mut [0; 8]).await });
+    tokio::task::yield_now().await;
+    writer.shutdown().await.unwrap();
+    assert_eq!(reading.await.unwrap().unwrap(), 0);
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap(), 0);
+    // Once more, it is what it was.
+    writer.shutdown().await.unwrap();
+
+    // An end without a word is none that the server meant.
+    let (channel, (_, stream)) = tokio::join!(screen.open(), server.stream_with_target());
+    drop(stream);
+    let error = channel.unwrap().read(&mut [0; 8]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]

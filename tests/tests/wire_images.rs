@@ -82,7 +82,38 @@ async fn what_cannot_be_read_is_not_uploaded() {
     assert!(error.to_string().contains("/no such image cannot be read: No such file"), "{error}");
     let error = Body::file("/dev/null").await.unwrap_err();
     assert!(error.to_string().contains("no file"), "{error}");
+    // A pipe to which nobody writes.
+    let folder = Folder::new("pipe");
+    let pipe = folder.0.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = Body::file(&pipe).await.unwrap_err();
+    assert!(error.to_string().contains("no file"), "{error}");
     assert!(server.lines().is_empty());
+}
+
+#[tokio::test]
+async fn files_that_hide_their_length_are_sent_whole() {
+    let server = uploads(2);
+    let path = "/proc/version";
+    let expected = std::fs::read_to_string(path).unwrap();
+    for fingerprint in [None, Some("f0")] {
+        let upload = server.client().upload_image(Body::file(path).await.unwrap());
+        match fingerprint {
+            Some(fingerprint) => upload.fingerprint(fingerprint).await.unwrap(),
+            None => upload.await.unwrap(),
+        };
+        assert_eq!(server.requests().last().unwrap().text(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_somebody_else_is_sent_as_it_is() {
+    let server = uploads(1);
+    let form = Body::reader(FORM.as_bytes());
+    let upload = server.client().upload_image(form);
+    upload.header("content-type", "multipart/form-data; boundary=b").await.unwrap();
+    let request = server.request();
+    assert_eq!((request.text(), request.header("x-lxd-fingerprint")), (FORM, None));
 }
 
 /// The parts of a form, taken apart by hand: their names, file names and contents.
@@ -191,6 +222,11 @@ async fn a_download_has_its_name_when_it_is_whole() {
     let told = Arc::new(Mutex::new(Transferred::default()));
     let server = FakeServer::answering([unified("f0.tar.gz", "abc"), split(FORM)]);
     let telling = Arc::clone(&told);
+    // What a process left that was killed is in nobody's way.
+    for count in 0..200 {
+        let left = format!(".lxd-client-{}-{count}.part", std::process::id());
+        std::fs::write(folder.0.join(left), "").unwrap();
+    }
     let image = server.client().export_image(ABC).await.unwrap();
     let image = image.progress(move |done| *telling.lock().unwrap() = done);
     assert_eq!(image.save(&folder.0).await.unwrap(), [folder.0.join("f0.tar.gz")]);
@@ -199,6 +235,10 @@ async fn a_download_has_its_name_when_it_is_whole() {
     let image = server.client().export_image(ABC).await.unwrap();
     let saved = image.save(&folder.0).await.unwrap();
     assert_eq!(saved, [folder.0.join("meta-f0.tar.xz"), folder.0.join("f0.squashfs")]);
+    for count in 0..200 {
+        let left = format!(".lxd-client-{}-{count}.part", std::process::id());
+        std::fs::remove_file(folder.0.join(left)).unwrap();
+    }
     let expected = [("f0.squashfs", "bc"), ("f0.tar.gz", "abc"), ("meta-f0.tar.xz", "a")];
     assert_eq!(folder.files(), expected.map(|(name, text)| (name.to_owned(), text.into())));
 }
@@ -248,6 +288,7 @@ async fn an_error_is_not_forgotten() {
     let mut content = Vec::new();
     let error = file.read_to_end(&mut content).await.unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
+    assert!(file.read_to_end(&mut content).await.is_err());
     assert!(image.next_file().await.is_err());
 }
 

@@ -193,11 +193,12 @@ impl Request {
         sending::send(&self.client, call, outgoing, limits).await
     }
 
-    /// Whether it uploads an image of which the fingerprint is not given.
+    /// Whether it uploads an image of which the fingerprint is not given. That of a form which somebody has
+    /// made up is not the hash of what is sent.
     fn uploads_image(&self) -> bool {
         let uploads = self.endpoint.method == "POST" && self.endpoint.path == "/1.0/images";
-        let is_json = self.headers.get(CONTENT_TYPE).is_none_or(|kind| kind == JSON);
-        uploads && !is_json && self.fault.is_none() && !self.headers.contains_key(&FINGERPRINT)
+        let is_ours = self.headers.get(CONTENT_TYPE).is_some_and(|kind| *kind == *self.body.content_type());
+        uploads && is_ours && self.fault.is_none() && !self.headers.contains_key(&FINGERPRINT)
     }
 
     /// How long the answer may take. A call that asks the server to wait for something may take that

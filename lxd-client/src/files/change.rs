@@ -55,7 +55,8 @@ impl InstanceFiles {
 }
 
 /// A change of whose a file is and who may use it; see [`InstanceFiles::change`]. It is done when this is
-/// awaited; what is not given stays as it is.
+/// awaited; what is not given stays as it is, but that the system takes the bits away by which a program runs
+/// as its owner (setuid, setgid) where it gets another one.
 ///
 /// # Errors
 ///
@@ -100,6 +101,7 @@ impl ChangeFile {
             return Err(session.unknown(kind));
         }
         let owner = match (uid, gid) {
+            (None, None) if mode.is_none() => return session.owner(&path).await.map(drop),
             (None, None) => None,
             (Some(uid), Some(gid)) => Some((uid, gid)),
             // The two go together.

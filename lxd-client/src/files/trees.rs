@@ -13,7 +13,7 @@ use tokio::fs;
 use super::{FileEntry, InstanceFiles};
 use crate::body::Body;
 use crate::error::Error;
-use crate::local::{Partial, beside, unreadable, unwritable};
+use crate::local::{Partial, link, unreadable, unwritable};
 use crate::transferred::{Counter, Report, Transferred};
 
 /// The permissions of a file; who it is and what else it is are kept apart.
@@ -160,9 +160,7 @@ impl CopyFolder {
                     file.finish(mode).await?;
                 }
                 FileEntry::Symlink { target, .. } => {
-                    let part = beside(&local);
-                    fs::symlink(target, &part).await.map_err(broken)?;
-                    fs::rename(&part, &local).await.map_err(broken)?;
+                    link(target, &local).await?;
                 }
             }
         }

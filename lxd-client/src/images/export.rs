@@ -341,7 +341,6 @@ impl fmt::Debug for ExportedImage {
 
 /// A file of an image that is on its way: a stream of its bytes, and a reader. Where it is the last of them,
 /// its end is an error if the image has not the right fingerprint.
-#[derive(Debug)]
 pub struct ImageFile<'a> {
     image: &'a mut ExportedImage,
     /// What has come and is not read yet.
@@ -381,6 +380,9 @@ impl ImageFile<'_> {
 
     fn poll_checked(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Error>> {
         let image = &mut *self.image;
+        if image.state == State::Failed {
+            return Poll::Ready(Err(image.undecodable("it failed before")));
+        }
         if image.state == State::InFile
             && let Some(bytes) = ready!(image.poll_bytes(context))?
         {
@@ -420,5 +422,15 @@ impl AsyncRead for ImageFile<'_> {
         buffer.put_slice(&self.rest[..count]);
         self.rest.advance(count);
         Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for ImageFile<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ImageFile")
+            .field("name", &self.name())
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
     }
 }
