@@ -175,12 +175,13 @@ where
 }
 
 /// Runs a test with two daemons that reach each other over HTTPS and have profiles with a disk, and the first one
-/// an image with the alias `busybox`: with a client of each. They are removed however the test ends.
+/// an image with the alias `busybox`: with a client of each, and the paths of their sockets. They are removed
+/// however the test ends.
 ///
 /// # Panics
 ///
 /// With what the test failed with; and where LXD is not installed, or does not start or end.
-pub async fn with_two_daemons<F>(body: impl FnOnce(Client, Client) -> F)
+pub async fn with_two_daemons<F>(body: impl FnOnce(Client, Client, [String; 2]) -> F)
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
@@ -202,7 +203,8 @@ where
     let to_stop = clients.clone();
     let mut clients = clients.into_iter();
     let (first, second) = (clients.next().expect("a client"), clients.next().expect("a client"));
-    finally(body(first, second), async move {
+    let sockets = [one.socket(), other.socket()];
+    finally(body(first, second, sockets), async move {
         let stopped = async {
             for lxd in to_stop {
                 for instance in lxd.instances_recursion1().filter("status eq running").await? {

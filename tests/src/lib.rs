@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+use std::path::PathBuf;
+use std::process::Command;
+
 pub mod certificates;
 pub mod daemon;
 pub mod fake_server;
@@ -11,6 +14,19 @@ pub mod reading;
 pub mod real;
 pub mod tls;
 pub mod websocket;
+
+/// Builds an example of lxd-client, which the tests of another package do not; where it is.
+///
+/// # Panics
+///
+/// Where it cannot be built.
+pub fn example(name: &str) -> PathBuf {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--locked", "-p", "lxd-client", "--example", name]);
+    assert!(build.status().expect("cargo").success());
+    let own = std::env::current_exe().expect("the path of the test");
+    own.ancestors().nth(2).expect("the folder of the build").join("examples").join(name)
+}
 
 /// Base64, by hand: what the client does is not judged by its own library.
 pub fn base64(bytes: &[u8]) -> String {

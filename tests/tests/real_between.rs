@@ -7,6 +7,7 @@ use lxd_client::types::{
 };
 use lxd_client::{Client, CopyMode, Error, FileEntry, Transferred};
 use lxd_tests::daemon::with_two_daemons;
+use lxd_tests::example;
 use lxd_tests::real::{Place, names, texts};
 
 const MODES: [CopyMode; 3] = [CopyMode::Pull, CopyMode::Push, CopyMode::Relay];
@@ -53,7 +54,7 @@ async fn container(lxd: &Client) -> Result<(), Error> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_copied_in_each_way() {
-    with_two_daemons(|one, other| async move {
+    with_two_daemons(|one, other, _| async move {
         container(&one).await?;
         for mode in MODES {
             let told = Told::default();
@@ -99,7 +100,7 @@ async fn an_instance_is_copied_in_each_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_moved_in_each_way() {
-    with_two_daemons(|one, other| async move {
+    with_two_daemons(|one, other, _| async move {
         container(&one).await?;
         let (mut here, mut there) = (one, other);
         for mode in MODES {
@@ -122,7 +123,7 @@ async fn an_instance_is_moved_in_each_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_copied_in_each_way_with_its_aliases() {
-    with_two_daemons(|one, other| async move {
+    with_two_daemons(|one, other, _| async move {
         let fingerprint = one.image_alias("busybox").await?.target;
         for (at, mode) in MODES.into_iter().enumerate() {
             for public in [false, true] {
@@ -164,7 +165,7 @@ async fn an_image_is_copied_in_each_way_with_its_aliases() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_is_copied_and_moved_in_each_way() {
-    with_two_daemons(|one, other| async move {
+    with_two_daemons(|one, other, _| async move {
         let volume = StorageVolumesPost {
             name: "data".into(),
             description: "Data".into(),
@@ -205,7 +206,7 @@ async fn a_volume_is_copied_and_moved_in_each_way() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_cannot_reach_each_other_are_told_so() {
-    with_two_daemons(|one, other| async move {
+    with_two_daemons(|one, other, _| async move {
         // The shared one has no address.
         let hidden = lxd_tests::real::client("default");
         let fingerprint = hidden.image_alias("busybox").await?.target;
@@ -220,6 +221,40 @@ async fn servers_that_cannot_reach_each_other_are_told_so() {
         // This client reaches both.
         hidden.copy_image(&fingerprint, &other).mode(CopyMode::Relay).await?;
         assert_eq!(other.image(&fingerprint).await?.fingerprint, fingerprint);
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_copies_an_image() {
+    with_two_daemons(|one, other, sockets| async move {
+        let fingerprint = one.image_alias("busybox").await?.target;
+        let folder = std::env::temp_dir().join(format!("lxd-tests-remotes-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let [lab, attic] = sockets;
+        let remotes =
+            format!("remotes: {{lab: {{addr: 'unix://{lab}'}}, attic: {{addr: 'unix://{attic}'}}}}");
+        std::fs::write(folder.join("config.yml"), remotes).expect("a file");
+        let program = example("image-copy");
+        let run = |arguments: &[&str]| {
+            let mut command = std::process::Command::new(&program);
+            let output = command.args(arguments).env("LXD_CONF", &folder).output().expect("the example");
+            let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            (output.status.code(), out, err)
+        };
+        for way in [&[][..], &["--pull"], &["--push"]] {
+            let arguments = [&["lab", "attic", "busybox"], way].concat();
+            let (code, out, err) = run(&arguments);
+            assert_eq!((code, out.trim(), err.as_str()), (Some(0), fingerprint.as_str(), ""));
+            assert_eq!(other.image_alias("busybox").await?.target, fingerprint);
+            other.delete_image(&fingerprint).await?;
+        }
+        let (code, _, err) = run(&["lab", "attic", "none"]);
+        assert_eq!(code, Some(1));
+        assert!(err.contains("image-copy: GET /1.0/images/none"), "{err}");
+        assert_eq!(run(&["lab"]).0, Some(2));
+        std::fs::remove_dir_all(&folder).expect("the folder");
         Ok(())
     })
     .await;

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use lxd_client::Error;
+use lxd_tests::example;
 use lxd_tests::real::{Place, with_project};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,15 +17,6 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 /// More than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
-
-/// Builds the example, which the tests of another package do not; where it is.
-fn example() -> PathBuf {
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--locked", "-p", "lxd-client", "--example", "shell"]);
-    assert!(build.status().expect("cargo").success());
-    let own = std::env::current_exe().expect("the path of the test");
-    own.ancestors().nth(2).expect("the folder of the build").join("examples/shell")
-}
 
 /// A terminal in which the example runs.
 struct Terminal {
@@ -49,7 +40,7 @@ impl Terminal {
         };
         let mut terminal = Command::new("setsid");
         // The terminal's signals reach only whom it controls.
-        terminal.args(["--ctty", "--wait"]).arg(example()).arg("c1");
+        terminal.args(["--ctty", "--wait"]).arg(example("shell")).arg("c1");
         terminal.env("LXD_PROJECT", &place.name);
         resize(&master, size);
         let child =

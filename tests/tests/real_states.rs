@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use lxd_client::Error;
 use lxd_client::types::{
     InstanceAction, InstanceExecPost, InstancePatch, InstanceStatePut, InstanceStatus, InstancesPut,
     StatusCode,
 };
+use lxd_client::{Error, Metrics};
 use lxd_tests::real::{Place, texts, with_project};
 
 #[tokio::test]
@@ -84,6 +84,15 @@ async fn metrics_are_text() {
         let metrics = place.lxd.metrics().await?;
         let own = format!("project=\"{}\"", place.name);
         assert!(metrics.lines().any(|line| line.starts_with("lxd_") && line.contains(&own)), "{metrics}");
+        let parsed: Metrics = metrics.parse()?;
+        let total = &parsed.families["lxd_memory_MemTotal_bytes"];
+        assert!(total.kind == "gauge" && !total.help.is_empty(), "{total:?}");
+        let of_own = total.samples.iter().filter(|sample| sample.labels["project"] == place.name);
+        let of_own: Vec<_> =
+            of_own.map(|sample| (sample.labels["name"].as_str(), sample.value > 1e6)).collect();
+        assert_eq!(of_own, [("measured", true)]);
+        let lines = metrics.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count();
+        assert_eq!(parsed.families.values().map(|family| family.samples.len()).sum::<usize>(), lines);
         Ok(())
     })
     .await;

@@ -96,6 +96,24 @@ async fn half_a_file_does_not_look_like_a_whole_one() {
 }
 
 #[tokio::test]
+async fn what_the_server_has_of_a_file_is_removed_where_it_breaks_off() {
+    let server = FakeServer::with(|request| match (request.method.as_str(), request.target.as_str()) {
+        ("POST", target) if target.contains("refused") => Answer::error(403, "no"),
+        ("POST", _) => Answer::close(),
+        _ => Answer::sync("{}"),
+    });
+    let files = server.client().files("t1");
+    for (path, expected) in [("/new", true), ("/refused", false)] {
+        files.write(path, "text").await.unwrap_err();
+        assert_eq!(server.lines().last().unwrap().starts_with("DELETE"), expected, "{path}");
+    }
+    // What was there before stays, and so does what was made whole or not at all.
+    files.write("/log", "more").append().await.unwrap_err();
+    files.create_directory("/d").await.unwrap_err();
+    assert!(!server.lines().last().unwrap().starts_with("DELETE"));
+}
+
+#[tokio::test]
 async fn a_name_that_leads_out_of_its_folder_is_refused() {
     let folder = std::env::temp_dir().join(format!("lxd-tests-out-{}", std::process::id()));
     for name in ["..", "../x", "/etc", ".", "", "a/../../x"] {

@@ -7,6 +7,8 @@ mod trees;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
 use http::header::{HeaderName, LAST_MODIFIED};
@@ -175,7 +177,8 @@ impl InstanceFiles {
     fn make(&self, kind: &'static str, path: &str, content: Body) -> WriteFile {
         let mut request = self.request(&WRITE, Sent::Bytes(content), path);
         request.header(HeaderName::from_static("x-lxd-type"), &kind);
-        WriteFile { request, given: Vec::new() }
+        let files = (self.clone(), path.to_owned());
+        WriteFile { request, files, given: Vec::new(), may_be_cut: kind == "file", report: None }
     }
 
     fn request(&self, endpoint: &'static Endpoint, sent: Sent, path: &str) -> Box<Request> {
@@ -191,11 +194,19 @@ impl InstanceFiles {
 /// What is not given is the server's choice: root's, with the permissions `0o644` (`0o755` for a
 /// directory). A file that is there already keeps its owner and its permissions, unless the server has
 /// the API extension `instances_files_modify_permissions`; [`InstanceFiles::change`] changes them on any.
+///
+/// Where it breaks off in the middle of a file, this is an error, and what the server has of the file is
+/// removed, unless it was to be appended.
 #[must_use = "a file is written when this is awaited"]
 pub struct WriteFile {
     request: Box<Request>,
+    /// Where it goes.
+    files: (InstanceFiles, String),
     /// Which of its attributes were given.
     given: Vec<&'static str>,
+    /// Whether a part of it would look like the whole.
+    may_be_cut: bool,
+    report: Option<Report>,
 }
 
 impl WriteFile {
@@ -218,13 +229,37 @@ impl WriteFile {
     /// Writes behind what is in the file already (header `X-LXD-write`).
     pub fn append(mut self) -> Self {
         self.request.header(HeaderName::from_static("x-lxd-write"), &"append");
+        // What was there before must not go with a part.
+        self.may_be_cut = false;
         self
     }
 
     /// Tells how much of a file was sent, for each piece.
     pub fn progress(mut self, report: impl FnMut(Transferred) + Send + 'static) -> Self {
-        self.request.report = Some(Report::new(report));
+        self.report = Some(Report::new(report));
         self
+    }
+
+    async fn write(mut self) -> Result<(), Error> {
+        let begun = Arc::new(AtomicBool::new(false));
+        let (sent, report) = (Arc::clone(&begun), self.report);
+        self.request.report = Some(Report::new(move |done| {
+            sent.store(true, Ordering::Relaxed);
+            if let Some(report) = &report {
+                report.tell(done);
+            }
+        }));
+        let written = self.request.exchange().await.and_then(|answer| answer.read(&mut ()).map(drop));
+        if let Err(error) = &written
+            && self.may_be_cut
+            && begun.load(Ordering::Relaxed)
+            && error.status().is_none_or(|status| status >= 500)
+        {
+            // That it is not there is as good.
+            let (files, path) = &self.files;
+            let _gone = files.remove(path).await;
+        }
+        written
     }
 
     fn attribute(mut self, name: &'static str, header: &'static str, value: &dyn fmt::Display) -> Self {
@@ -242,8 +277,7 @@ impl IntoFuture for WriteFile {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let written = self.request.exchange();
-        Box::pin(async move { written.await?.read(&mut ()).map(drop) })
+        Box::pin(self.write())
     }
 }
 

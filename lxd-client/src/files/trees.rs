@@ -28,8 +28,7 @@ impl InstanceFiles {
     ///
     /// # Errors
     ///
-    /// Those of any call, and [`Error::Local`] where something cannot be read here. A file that was sent
-    /// in part only is removed again.
+    /// Those of any call, and [`Error::Local`] where something cannot be read here.
     pub fn push(&self, local: impl AsRef<Path>, path: &str) -> CopyFolder {
         CopyFolder::new(self, Direction::Push, local.as_ref(), path)
     }
@@ -110,11 +109,7 @@ impl CopyFolder {
                     let mut counter = counter.lock().unwrap_or_else(PoisonError::into_inner);
                     counter.add(more.unwrap_or(done.bytes));
                 });
-                if let Err(error) = sent.await {
-                    // Half a file must not look like a whole one. That it is not there is as good.
-                    let _gone = files.remove(&path).await;
-                    return Err(error);
-                }
+                sent.await?;
             } else {
                 return Err(broken(io::Error::other("it is neither a file nor a folder nor a link")));
             }
