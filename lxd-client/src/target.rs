@@ -29,7 +29,10 @@ pub(crate) fn path(template: &str, arguments: &[&str]) -> Result<String, String>
             _ => return Err(format!("the argument `{name}` is empty")),
         }
     }
-    Ok(path)
+    match arguments.next() {
+        None => Ok(path),
+        Some(_) => Err("there are more arguments than the path has".to_owned()),
+    }
 }
 
 fn push_segment(path: &mut String, segment: &str) {

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use lxd_client::types::{
-    ImagesPost, InstanceSnapshotsPost, InstancesPost, StorageVolumeSnapshotsPost, StorageVolumesPost,
+    ImagesPost, InstanceAction, InstanceSnapshotsPost, InstanceStatePut, InstancesPost,
+    StorageVolumeSnapshotsPost, StorageVolumesPost,
 };
 use lxd_client::{Client, CopyMode, Error, FileEntry, Transferred};
 use lxd_tests::daemon::with_two_daemons;
 use lxd_tests::example;
-use lxd_tests::real::{Place, names, texts};
+use lxd_tests::real::{Place, map, names, texts};
 
 const MODES: [CopyMode; 3] = [CopyMode::Pull, CopyMode::Push, CopyMode::Relay];
 
@@ -122,6 +123,44 @@ async fn an_instance_is_moved_in_each_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_runs_or_is_used_is_copied_but_not_moved() {
+    with_two_daemons(|one, other, _| async move {
+        let volume = StorageVolumesPost { name: "v".into(), ..Default::default() };
+        one.create_storage_pool_volumes_type("default", "custom", volume).await?;
+        let disk = texts([("type", "disk"), ("pool", "default"), ("source", "v"), ("path", "/data")]);
+        let post = InstancesPost { devices: map([("data", disk)]), ..Place::container("c1") };
+        one.create_instance(post).await?;
+        one.create_instance_snapshot("c1", InstanceSnapshotsPost { name: "s".into(), ..Default::default() })
+            .await?;
+        let start = InstanceStatePut { action: InstanceAction::Start, timeout: 30, ..Default::default() };
+        one.update_instance_state("c1", start).await?;
+
+        for refused in [
+            one.move_instance("c1", &other).await,
+            one.move_instance("c1/s", &other).await,
+            one.move_storage_volume("default", "v", &other).await,
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, Error::Argument { .. }), "{refused:?}");
+        }
+        assert!(other.instances().await?.is_empty());
+        assert_eq!(names(&one.instance_snapshots("c1").await?), ["s"]);
+
+        for mode in MODES {
+            one.copy_storage_volume("default", "v", &other).mode(mode).await?;
+            one.copy_instance("c1", &other).mode(mode).await?;
+            let copied = other.instance("c1").await?;
+            assert_eq!((copied.status.as_str(), copied.devices["data"]["source"].as_str()), ("Stopped", "v"));
+            other.delete_instance("c1").await?;
+            other.delete_storage_pool_volume_type("default", "custom", "v").await?;
+        }
+        assert_eq!(one.instance("c1").await?.status, "Running");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_copied_in_each_way_with_its_aliases() {
     with_two_daemons(|one, other, _| async move {
         let fingerprint = one.image_alias("busybox").await?.target;
@@ -143,12 +182,10 @@ async fn an_image_is_copied_in_each_way_with_its_aliases() {
                         std::fs::remove_file(path).unwrap();
                     }
                 })?;
-                // In a pull, the server is content with what it has.
-                match (mode, one.copy_image(&fingerprint, &other).mode(mode).await) {
-                    (CopyMode::Pull, again) => assert_eq!(again?, fingerprint),
-                    (_, Ok(again)) => panic!("{mode:?}: {again}"),
-                    (_, Err(again)) => assert!(again.to_string().contains("already exists"), "{again}"),
-                }
+                // What is there already only gets its alias back.
+                other.delete_image_alias("busybox").await?;
+                assert_eq!(one.copy_image(&fingerprint, &other).mode(mode).await?, fingerprint);
+                assert_eq!(other.image_alias("busybox").await?.target, fingerprint);
                 other.delete_image(&fingerprint).await?;
             }
             // No secret is left to wait for.
@@ -210,13 +247,14 @@ async fn servers_that_cannot_reach_each_other_are_told_so() {
         // The shared one has no address.
         let hidden = lxd_tests::real::client("default");
         let fingerprint = hidden.image_alias("busybox").await?.target;
-        for (copy, expected) in [
-            (hidden.copy_image(&fingerprint, &other), "core.https_address"),
-            (one.copy_image(&fingerprint, &hidden).mode(CopyMode::Push), "core.https_address"),
+        one.create_instance(Place::empty_instance("empty")).await?;
+        for error in [
+            hidden.copy_image(&fingerprint, &other).await.map(drop),
+            one.copy_instance("empty", &hidden).mode(CopyMode::Push).await,
         ] {
-            let error = copy.await.unwrap_err();
+            let error = error.unwrap_err();
             assert!(matches!(error, Error::Configuration { .. }), "{error:?}");
-            assert!(error.to_string().contains(expected), "{error}");
+            assert!(error.to_string().contains("core.https_address"), "{error}");
         }
         // This client reaches both.
         hidden.copy_image(&fingerprint, &other).mode(CopyMode::Relay).await?;

@@ -17,7 +17,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::images::export::EXPORT;
 use crate::images::form::parameter;
-use crate::operation::Operation;
+use crate::operation::{Operation, Progress};
 use crate::transferred::{Report, Transferred};
 
 static IMAGE: Endpoint = reading("image_get", "/1.0/images/{fingerprint}");
@@ -59,12 +59,12 @@ impl Client {
 }
 
 /// A copy of an image on another server; see [`Client::copy_image`]. It is made when this is awaited, which
-/// gives its whole fingerprint.
+/// gives its whole fingerprint. Where the other server has the image already, it only gets the aliases.
 ///
 /// # Errors
 ///
 /// Those of any call to both servers; [`Error::Operation`] tells what either of them says of a copy that
-/// failed (also, but in a pull, that the image is there already), and [`Error::Configuration`] where the one has no address
+/// failed, and [`Error::Configuration`] where the one has no address
 /// at which the other could reach it.
 #[must_use = "a copy is made when this is awaited"]
 pub struct CopyImage {
@@ -84,8 +84,9 @@ impl CopyImage {
     }
 
     /// What the copy is to have otherwise than the source, as a body of the call that makes one (such as
-    /// `ImagesPost`): whether it is public, its properties, profiles and file name; and in a pull, whether it
-    /// follows the source (`auto_update`). A copy is not public where this does not say so.
+    /// `ImagesPost`): whether it is public, its properties and profiles; in a pull, whether it follows the
+    /// source (`auto_update`); and in a relay of a single file, its name. A copy is not public where this does
+    /// not say so.
     pub fn with(mut self, changes: impl Serialize) -> Self {
         self.with = super::object(changes);
         self
@@ -94,7 +95,7 @@ impl CopyImage {
     /// Tells how many bytes have gone over: exactly in a relay, and else as the servers tell, which is not
     /// often.
     pub fn progress(mut self, report: impl FnMut(Transferred) + Send + 'static) -> Self {
-        self.report = Some(Report::new(report));
+        self.report = Some(super::rising(report));
         self
     }
 
@@ -106,7 +107,10 @@ impl CopyImage {
         let fingerprint = image["fingerprint"].as_str().unwrap_or_default().to_owned();
         let mut wanted = super::taken(&image, &["filename", "properties"]);
         put_all(&mut wanted, changes);
+        let there = Request::new(Sent::Nothing, &self.target, &IMAGE, &[&fingerprint]);
+        let there = Call::<Value, NoParameters>::of(there).await;
         match self.mode {
+            _ if there.is_ok() => {}
             CopyMode::Pull => self.pull(&image, &fingerprint, wanted).await?,
             CopyMode::Push => self.push(&image, &fingerprint, wanted).await?,
             CopyMode::Relay => self.relay(&fingerprint, &wanted).await?,
@@ -143,11 +147,8 @@ impl CopyImage {
             }
             let mut wanted = wanted.clone();
             put(&mut wanted, "source", from);
-            let copied = match start(&self.target, &CREATE, &[], wanted.into()).await {
-                Ok(copying) => self.told(&copying, image).await,
-                // The target does not want it, wherever it may come from.
-                Err(error) => return Err(error),
-            };
+            let (copied, is_address_good) =
+                self.ended(start(&self.target, &CREATE, &[], wanted.into()).await, image).await;
             if let Some(secret) = secret
                 && let Err(error) = secret.cancel().await
             {
@@ -157,6 +158,9 @@ impl CopyImage {
             match copied {
                 Ok(()) => return Ok(()),
                 Err(error) => failures.add(error),
+            }
+            if is_address_good {
+                break;
             }
         }
         Err(failures.error())
@@ -170,7 +174,7 @@ impl CopyImage {
             let mut wanted = wanted.clone();
             let from = json!({"type": "image", "mode": "push", "fingerprint": fingerprint});
             put(&mut wanted, "source", from);
-            let expected = start(&self.target, &CREATE, &[], wanted.into()).await?;
+            let expected = start(&self.target, &CREATE, &[], wanted.clone().into()).await?;
             let mut to = json!({
                 "target": address,
                 "certificate": reachable.certificate,
@@ -179,10 +183,11 @@ impl CopyImage {
             if let Some(project) = self.target.default_project() {
                 to["project"] = json!(project);
             }
-            let pushed = match start(&self.source, &PUSH, &[fingerprint], to).await {
-                Ok(pushing) => self.told(&pushing, image).await,
-                Err(error) => Err(error),
-            };
+            if let Some(profiles) = wanted.get("profiles") {
+                to["profiles"] = profiles.clone();
+            }
+            let (pushed, is_address_good) =
+                self.ended(start(&self.source, &PUSH, &[fingerprint], to).await, image).await;
             match pushed {
                 Ok(()) => return Ok(()),
                 Err(error) => failures.add(error),
@@ -190,6 +195,9 @@ impl CopyImage {
             if let Err(error) = expected.cancel().await {
                 // It has been used, or ends with the server.
                 tracing::debug!(target: "lxd_client::copies", %error, "the wait for an image is left");
+            }
+            if is_address_good {
+                break;
             }
         }
         Err(failures.error())
@@ -209,7 +217,8 @@ impl CopyImage {
         }
         request.report = self.report.clone();
         let mut call = Call::<(), NoParameters>::of(request).header_value("x-lxd-fingerprint", &fingerprint);
-        if let Some(name) = name {
+        let wanted_name = wanted.get("filename").and_then(Value::as_str).filter(|name| !name.is_empty());
+        if let Some(name) = wanted_name.map(str::to_owned).or(name) {
             call = call.header_value("x-lxd-filename", &name);
         }
         if wanted.get("public").is_some_and(|public| public == true) {
@@ -228,14 +237,27 @@ impl CopyImage {
         call.await
     }
 
+    /// What becomes of an operation that was begun or not, and whether bytes have gone over: then it is not the
+    /// address that was wrong.
+    async fn ended(&self, begun: Result<Operation, Error>, image: &Value) -> (Result<(), Error>, bool) {
+        match begun {
+            Ok(operation) => {
+                let ended = self.told(&operation, image).await;
+                (ended, Progress::of(&operation.metadata()).is_some())
+            }
+            Err(error) => (Err(error), false),
+        }
+    }
+
     /// Waits for the end of an operation, and tells how far it is.
     async fn told(&self, operation: &Operation, image: &Value) -> Result<(), Error> {
         if let Some(report) = &self.report {
             let total = image["size"].as_u64();
             let mut progress = operation.progress();
             while let Some(progress) = progress.next().await {
-                let part =
-                    progress.percent.zip(total).map(|(percent, total)| total * u64::from(percent) / 100);
+                // There is a percentage for each file, of which that of the metadata is small.
+                let percent = progress.percent.filter(|_| !progress.text.starts_with("metadata"));
+                let part = percent.zip(total).map(|(percent, total)| total * u64::from(percent) / 100);
                 if let Some(bytes) = progress.processed.or(part) {
                     report.tell(Transferred { bytes, total });
                 }

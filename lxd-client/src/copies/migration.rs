@@ -22,8 +22,11 @@ use crate::websockets::{joined, open};
 /// The sockets that an operation may have. The one by which the servers agree on all else comes first.
 const SOCKETS: [&str; 3] = ["control", "fs", "criu"];
 
-/// How much longer than the one server the other may take to say what went wrong.
+/// How much longer than the target the source may take to say what went wrong.
 const LATER: Duration = Duration::from_secs(2);
+
+/// How long a target takes at most to give up what nobody brings, and to remove what it has of it.
+const GIVING_UP: Duration = Duration::from_secs(20);
 
 /// One of the servers, and what begins its operation.
 pub(super) struct Side {
@@ -73,21 +76,20 @@ impl Migration {
     /// The target connects to the operation of the source.
     async fn pull(self) -> Result<(), Error> {
         let reachable = Reachable::of(&self.source.client).await?;
-        let source = self.source.start(Map::new()).await?;
+        let mut source = self.source.start(Map::new()).await?;
         let mut failures = Failures::default();
         for address in &reachable.addresses {
+            if source.is_final() {
+                // It has given up, as nobody came from the address before.
+                source = self.source.start(Map::new()).await?;
+            }
             let mut from = meeting(&source, address, &reachable.certificate);
             from["mode"] = json!("pull");
-            match self.target.start(field("source", from)).await {
-                Ok(target) => match self.both(&source, &target).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => failures.add(error),
-                },
-                // The target does not want it, wherever it may come from.
-                Err(error) => return Err(error),
-            }
-            if source.is_final() {
-                break;
+            // What the target does not want it does not want from anywhere.
+            let target = self.target.start(field("source", from)).await?;
+            match self.both(&source, &target).await {
+                Ok(()) => return Ok(()),
+                Err(error) => failures.add(error),
             }
         }
         Err(failures.error())
@@ -96,19 +98,26 @@ impl Migration {
     /// The source connects to the operation of the target.
     async fn push(self) -> Result<(), Error> {
         let reachable = Reachable::of(&self.target.client).await?;
-        let target = self.target.start(field("source", json!({"mode": "push"}))).await?;
+        let waiting = || self.target.start(field("source", json!({"mode": "push"})));
+        let mut target = waiting().await?;
         let mut failures = Failures::default();
         for address in &reachable.addresses {
+            if target.is_final() {
+                // It has given up, as nobody came to the address before.
+                target = waiting().await?;
+            }
             let to = meeting(&target, address, &reachable.certificate);
-            let source = self.source.start(field("target", to)).await?;
-            match self.both(&source, &target).await {
+            // Where the source cannot connect, it refuses the call.
+            let pushed = match self.source.start(field("target", to)).await {
+                Ok(source) => self.both(&source, &target).await,
+                Err(error) => Err(error),
+            };
+            match pushed {
                 Ok(()) => return Ok(()),
                 Err(error) => failures.add(error),
             }
-            if target.is_final() {
-                break;
-            }
         }
+        gone(&target).await;
         Err(failures.error())
     }
 
@@ -116,12 +125,21 @@ impl Migration {
     async fn relay(self) -> Result<(), Error> {
         let source = self.source.start(Map::new()).await?;
         let target = self.target.start(field("source", json!({"mode": "push"}))).await?;
+        let relayed = self.joined(&source, &target).await;
+        if relayed.is_err() {
+            gone(&target).await;
+        }
+        relayed
+    }
+
+    /// Joins the sockets of both operations, and waits for them.
+    async fn joined(&self, source: &Operation, target: &Operation) -> Result<(), Error> {
         let (given, wanted) = (source.metadata(), target.metadata());
         let mut relays = JoinSet::new();
         let counted = Arc::new(AtomicU64::new(0));
         for name in SOCKETS.iter().filter(|name| given.get(**name).is_some()) {
-            let one = socket(&self.source, &source, &given, name).await?;
-            let other = socket(&self.target, &target, &wanted, name).await?;
+            let one = socket(&self.source, source, &given, name).await?;
+            let other = socket(&self.target, target, &wanted, name).await?;
             let (report, counted) =
                 (self.report.clone().filter(|_| *name != SOCKETS[0]), Arc::clone(&counted));
             relays.spawn(relay(one, other, move |bytes| {
@@ -131,41 +149,51 @@ impl Migration {
                 }
             }));
         }
-        // The bytes are counted here, and more exactly than by the servers.
-        let without_report = Self { report: None, ..self };
-        without_report.both(&source, &target).await
+        both(source, target, None).await
     }
 
-    /// Waits for both operations. Where one fails, the other does not go on for long.
     async fn both(&self, source: &Operation, target: &Operation) -> Result<(), Error> {
-        let mut waiting = JoinSet::new();
-        let most = Arc::new(AtomicU64::new(0));
-        for (is_target, operation) in [(false, source.clone()), (true, target.clone())] {
-            let (report, most) = (self.report.clone(), Arc::clone(&most));
-            waiting.spawn(async move {
-                if let Some(report) = report {
-                    told(&operation, &report, &most).await;
-                }
-                (is_target, operation.wait().await)
-            });
-        }
-        let Some(first) = waiting.join_next().await else { return Ok(()) };
-        let (is_target, first) = joined(first)?;
-        let second = match &first {
-            Ok(()) => waiting.join_next().await,
-            Err(_) => tokio::time::timeout(LATER, waiting.join_next()).await.unwrap_or_default(),
-        };
-        let second = match second {
-            Some(second) => joined(second)?.1,
-            None => Ok(()),
-        };
-        match (first, second) {
-            (Ok(()), Ok(())) => Ok(()),
-            (Ok(()), Err(error)) | (Err(error), Ok(())) => Err(error),
-            (Err(first), Err(second)) if is_target => Err(together(first, &second)),
-            (Err(first), Err(second)) => Err(together(second, &first)),
-        }
+        both(source, target, self.report.as_ref()).await
     }
+}
+
+/// Waits for both operations. Where one fails, the other does not go on for long.
+async fn both(source: &Operation, target: &Operation, report: Option<&Report>) -> Result<(), Error> {
+    let mut waiting = JoinSet::new();
+    for (is_target, operation) in [(false, source.clone()), (true, target.clone())] {
+        let report = report.cloned();
+        waiting.spawn(async move {
+            if let Some(report) = report {
+                told(&operation, &report).await;
+            }
+            (is_target, operation.wait().await)
+        });
+    }
+    let Some(first) = waiting.join_next().await else { return Ok(()) };
+    let (is_target, first) = joined(first)?;
+    let second = match &first {
+        Ok(()) => waiting.join_next().await,
+        Err(_) => {
+            let later = if is_target { LATER } else { GIVING_UP };
+            tokio::time::timeout(later, waiting.join_next()).await.unwrap_or_default()
+        }
+    };
+    let second = match second {
+        Some(second) => joined(second)?.1,
+        None => Ok(()),
+    };
+    match (first, second) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Ok(()), Err(error)) | (Err(error), Ok(())) => Err(error),
+        (Err(first), Err(second)) if is_target => Err(together(first, &second)),
+        (Err(first), Err(second)) => Err(together(second, &first)),
+    }
+}
+
+/// Waits until a target has given up, so that nothing is left there.
+async fn gone(target: &Operation) {
+    // How it ends is known already: as an error.
+    let _ended = tokio::time::timeout(GIVING_UP, target.wait()).await;
 }
 
 /// Connects a socket of an operation.
@@ -180,12 +208,10 @@ async fn socket(side: &Side, operation: &Operation, secrets: &Value, name: &str)
 }
 
 /// Tells how much is done, as an operation tells, until it has ended.
-async fn told(operation: &Operation, report: &Report, most: &AtomicU64) {
+async fn told(operation: &Operation, report: &Report) {
     let mut progress = operation.progress();
     while let Some(progress) = progress.next().await {
-        let Some(bytes) = progress.processed else { continue };
-        // The two operations do not tell the same at the same time.
-        if most.fetch_max(bytes, Ordering::Relaxed) < bytes {
+        if let Some(bytes) = progress.processed {
             report.tell(Transferred { bytes, total: None });
         }
     }
@@ -225,15 +251,16 @@ impl Failures {
 
     /// One error of all.
     pub(super) fn error(mut self) -> Error {
-        let Some(last) = self.0.pop() else { return Error::configuration("the server has no address") };
-        let Error::Operation { call, operation, mut message } = last else { return last };
-        for earlier in &self.0 {
-            if let Error::Operation { message: other, .. } = earlier
-                && !message.contains(other)
-            {
-                message = format!("{other}; {message}");
+        let Some(mut last) = self.0.pop() else { return Error::configuration("the server has no address") };
+        if let Error::Operation { message, .. } | Error::Api { message, .. } = &mut last {
+            for earlier in &self.0 {
+                if let Error::Operation { message: other, .. } | Error::Api { message: other, .. } = earlier
+                    && !message.contains(other)
+                {
+                    *message = format!("{other}; {message}");
+                }
             }
         }
-        Error::Operation { call, operation, message }
+        last
     }
 }

@@ -27,15 +27,16 @@ const VOLUMES: &str = "/1.0/storage-pools/{pool}/volumes/custom";
 const VOLUME: &str = "/1.0/storage-pools/{pool}/volumes/custom/{volume}";
 
 static INSTANCE_GET: Endpoint = reading("instance_get", INSTANCE);
+// With a member of the cluster, this would move the instance there.
 static INSTANCE_POST: Endpoint = changing("instance_post", "POST", INSTANCE);
 static INSTANCE_DELETE: Endpoint = changing("instance_delete", "DELETE", INSTANCE);
-static INSTANCES_POST: Endpoint = changing("instances_post", "POST", INSTANCES);
+static INSTANCES_POST: Endpoint = on_member(changing("instances_post", "POST", INSTANCES));
 static SNAPSHOT_GET: Endpoint = reading("instance_snapshot_get", SNAPSHOT);
 static SNAPSHOT_POST: Endpoint = changing("instance_snapshot_post", "POST", SNAPSHOT);
-static VOLUME_GET: Endpoint = reading("storage_pool_volume_type_get", VOLUME);
-static VOLUME_POST: Endpoint = changing("storage_pool_volume_type_post", "POST", VOLUME);
-static VOLUME_DELETE: Endpoint = changing("storage_pool_volume_type_delete", "DELETE", VOLUME);
-static VOLUMES_POST: Endpoint = changing("storage_pool_volumes_type_post", "POST", VOLUMES);
+static VOLUME_GET: Endpoint = on_member(reading("storage_pool_volume_type_get", VOLUME));
+static VOLUME_POST: Endpoint = on_member(changing("storage_pool_volume_type_post", "POST", VOLUME));
+static VOLUME_DELETE: Endpoint = on_member(changing("storage_pool_volume_type_delete", "DELETE", VOLUME));
+static VOLUMES_POST: Endpoint = on_member(changing("storage_pool_volumes_type_post", "POST", VOLUMES));
 
 /// The core has its own ways there, so that it does not depend on what a description calls them.
 const fn reading(id: &'static str, path: &'static str) -> Endpoint {
@@ -45,7 +46,13 @@ const fn reading(id: &'static str, path: &'static str) -> Endpoint {
 
 const fn changing(id: &'static str, method: &'static str, path: &'static str) -> Endpoint {
     let answers = Answers::Nothing;
-    Endpoint { id, method, path, query: "", answers, project: true, target: true, background: true }
+    Endpoint { id, method, path, query: "", answers, project: true, target: false, background: true }
+}
+
+/// Where it matters which member of a cluster it is.
+const fn on_member(mut endpoint: Endpoint) -> Endpoint {
+    endpoint.target = true;
+    endpoint
 }
 
 /// How the bytes go from one server to the other.
@@ -81,7 +88,8 @@ impl Client {
 
     /// Moves an instance to another server: it is copied with all that it has, and deleted here when that is
     /// done. It must not run, unless it is moved with its state (`live` of the source in
-    /// [`with`](CopyToServer::with)).
+    /// [`with`](CopyToServer::with)). Where it cannot be deleted, such as by `security.protection.delete`, the
+    /// error says so, and both are there.
     pub fn move_instance(&self, name: &str, target: &Client) -> CopyToServer {
         CopyToServer::new(self, target, What::Instance, name, true)
     }
@@ -102,7 +110,7 @@ impl Client {
     }
 
     /// Moves a custom volume of a storage pool to another server: it is copied, and deleted here when that is
-    /// done.
+    /// done. Nothing must use it.
     pub fn move_storage_volume(&self, pool: &str, name: &str, target: &Client) -> CopyToServer {
         CopyToServer::new(self, target, What::Volume { pool: pool.to_owned() }, name, true)
     }
@@ -125,7 +133,7 @@ enum What {
 ///
 /// Those of any call to both servers; [`Error::Operation`] tells what either of them says of a copy that
 /// failed, and [`Error::Configuration`] where the one has no address at which the other could reach it. Of a
-/// copy that failed nothing is left.
+/// copy that failed the servers leave nothing.
 #[must_use = "a copy is made when this is awaited"]
 pub struct CopyToServer {
     source: Client,
@@ -183,23 +191,32 @@ impl CopyToServer {
     }
 
     /// What the copy is to have otherwise than the source, as a body of the call that makes one (such as
-    /// `InstancesPost`): each field in it that does not hold its default takes the place of the source's.
+    /// `InstancesPost`): each field in it that does not hold its default takes the place of the source's. In
+    /// maps such as `config` and `devices`, that is so for each entry.
     pub fn with(mut self, changes: impl Serialize) -> Self {
         self.with = object(changes);
         self
     }
 
     /// Tells how many bytes have gone over: exactly in a relay, and else as the servers tell, which is not
-    /// often. How many there will be is not known.
+    /// often, and for each part (such as a snapshot) from the beginning: it is that of the largest so far then.
+    /// How many there will be is not known.
     pub fn progress(mut self, report: impl FnMut(Transferred) + Send + 'static) -> Self {
-        self.report = Some(Report::new(report));
+        self.report = Some(rising(report));
         self
     }
 
     async fn run(self) -> Result<(), Error> {
         let request = self.source_request(Sent::Nothing, true);
         let call = request.name();
-        let changes = self.with.clone().map_err(|message| Error::Argument { call, message })?;
+        let refused = |message| Error::Argument { call: call.clone(), message };
+        let changes = self.with.clone().map_err(refused)?;
+        let is_instance = matches!(self.what, What::Instance);
+        if is_instance && self.moves && self.is_snapshot() {
+            return Err(refused(
+                "a snapshot stays with its instance: it can be copied, not moved".to_owned(),
+            ));
+        }
         let found = Call::<Value, NoParameters>::of(request).await?;
         let mut wanted = match &self.what {
             What::Instance => self.instance(&found).await?,
@@ -214,13 +231,22 @@ impl CopyToServer {
         wanted.insert("source".to_owned(), from);
         put_all(&mut wanted, changes);
         let is_live = wanted.get("source").is_some_and(|from| from["live"] == true);
+        // What is written to it after it was copied would be lost with it.
+        let is_used = match is_instance {
+            true => !is_live && found["status"] != "Stopped",
+            false => found["used_by"].as_array().is_some_and(|users| !users.is_empty()),
+        };
+        if self.moves && is_used {
+            return Err(refused("it is in use: it can be copied, but not moved before that ends".to_owned()));
+        }
         let mut begin = Map::new();
         begin.insert("name".to_owned(), json!(self.own_name()));
         begin.insert("migration".to_owned(), json!(true));
-        if is_live {
-            begin.insert("live".to_owned(), json!(true));
+        if is_instance {
+            // Where this is missing, the server takes it for true.
+            begin.insert("live".to_owned(), json!(is_live));
         }
-        let only = if matches!(self.what, What::Instance) { "instance_only" } else { "volume_only" };
+        let only = if is_instance { "instance_only" } else { "volume_only" };
         if self.without_snapshots {
             begin.insert(only.to_owned(), json!(true));
             put(&mut wanted, "source", json!({ only: true }));
@@ -313,9 +339,22 @@ impl CopyToServer {
 fn volume(found: &Value) -> Map<String, Value> {
     let mut wanted = taken(found, &["config", "content_type", "description", "type"]);
     if let Some(config) = wanted.get_mut("config").and_then(Value::as_object_mut) {
-        config.retain(|key, _| !key.starts_with("volatile."));
+        // How the owners of its files are shifted has to go with it.
+        config.remove("volatile.uuid");
     }
     wanted
+}
+
+/// Somebody who wants to know how much is done: the servers start anew with each part, and tell that at
+/// different times, but what was told does not become less.
+fn rising(mut report: impl FnMut(Transferred) + Send + 'static) -> Report {
+    let mut most = 0;
+    Report::new(move |done| {
+        if done.bytes > most {
+            most = done.bytes;
+            report(done);
+        }
+    })
 }
 
 /// What is to be another, field by field.
