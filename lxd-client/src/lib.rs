@@ -46,6 +46,21 @@
 //! The call that runs a command in an instance has three forms more than any other: `output` gives what the
 //! command wrote, `record` the same by way of files on the server, and `spawn` its streams ([`Exec`]).
 //!
+//! [`Client::console`] is the terminal of an instance, [`Client::files`] are its files.
+//!
+//! # Transfers
+//!
+//! What a call sends as bytes is a [`Body`]: bytes at hand, a [file](Body::file), a [reader](Body::reader), a
+//! [stream](Body::stream). What comes as bytes is a [`RawAnswer`], which is a stream and can
+//! [save](RawAnswer::save) itself as a file that has its name when it is whole. Neither is held in memory, however
+//! long it is. [`Call::progress`] and [`RawAnswer::progress`] tell how much is done.
+//!
+//! The fingerprint of an image is computed and sent with every upload. [`Client::export_image`] checks it while the
+//! one or two files of an image come.
+//!
+//! [`Client::copy_instance`], [`Client::copy_storage_volume`] and [`Client::copy_image`] copy from one server to
+//! another; [`CopyMode`] says on which way.
+//!
 //! # Operations
 //!
 //! Much of what a server does is a background operation. A call that starts one waits until it has ended,

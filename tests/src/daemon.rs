@@ -108,10 +108,7 @@ impl Daemon {
     ///
     /// Where it cannot be killed.
     pub async fn kill(&mut self) {
-        let server = self.builder().build().expect("a client").server().await.expect("a living server");
-        let pid = server.environment.unwrap_or_default().server_pid.to_string();
-        let killed = as_root("kill").args(["-KILL", &pid]).status().expect("the command `kill`");
-        assert!(killed.success(), "{killed}");
+        kill(&self.builder().build().expect("a client")).await;
         self.process.wait().expect("the end of the daemon");
     }
 
@@ -207,7 +204,12 @@ where
     finally(body(first, second, sockets), async move {
         let stopped = async {
             for lxd in to_stop {
-                for instance in lxd.instances_recursion1().filter("status eq running").await? {
+                let running = match lxd.instances_recursion1().filter("status eq running").await {
+                    // The test has killed it.
+                    Err(Error::Transport { .. }) => continue,
+                    running => running?,
+                };
+                for instance in running {
                     let (action, force) = (InstanceAction::Stop, true);
                     let stop = InstanceStatePut { action, force, timeout: 30, ..Default::default() };
                     lxd.update_instance_state(&instance.name, stop).await?;
@@ -221,6 +223,18 @@ where
         stopped
     })
     .await;
+}
+
+/// Kills a daemon of a test's own, as a crash would.
+///
+/// # Panics
+///
+/// Where it cannot be killed.
+pub async fn kill(lxd: &Client) {
+    let server = lxd.server().await.expect("a living server");
+    let pid = server.environment.unwrap_or_default().server_pid.to_string();
+    let killed = as_root("kill").args(["-KILL", &pid]).status().expect("the command `kill`");
+    assert!(killed.success(), "{killed}");
 }
 
 fn start(folder: &Path) -> Child {

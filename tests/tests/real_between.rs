@@ -1,13 +1,14 @@
 //! Copies and moves from one real LXD to another: by pull, by push and through this client.
 
+use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
 
 use lxd_client::types::{
-    ImagesPost, InstanceAction, InstanceSnapshotsPost, InstanceStatePut, InstancesPost,
+    ImagesPost, InstanceAction, InstanceSnapshotsPost, InstanceStatePut, InstancesPost, Operation,
     StorageVolumeSnapshotsPost, StorageVolumesPost,
 };
 use lxd_client::{Client, CopyMode, Error, FileEntry, Transferred};
-use lxd_tests::daemon::with_two_daemons;
+use lxd_tests::daemon::{kill, with_two_daemons};
 use lxd_tests::example;
 use lxd_tests::real::{Place, map, names, texts};
 
@@ -293,6 +294,60 @@ async fn the_example_copies_an_image() {
         assert!(err.contains("image-copy: GET /1.0/images/none"), "{err}");
         assert_eq!(run(&["lab"]).0, Some(2));
         std::fs::remove_dir_all(&folder).expect("the folder");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_breaks_off_leaves_nothing() {
+    with_two_daemons(|one, other, _| async move {
+        one.create_instance(Place::container("c1")).await?;
+        // What goes over does not get smaller by packing it.
+        let mut random = std::fs::File::open("/dev/urandom").expect("random bytes");
+        let mut large = vec![0; 64 << 20];
+        std::io::Read::read_exact(&mut random, &mut large).expect("random bytes");
+        one.files("c1").write("/root/large", large).await?;
+        let gone = async || {
+            let goes_on = |each: &Operation| each.status == "Running";
+            while other.operations_recursion1().await?.values().flatten().any(goes_on) {
+                tokio::task::yield_now().await;
+            }
+            // The server cleans up after that.
+            while !other.storage_pool_volumes("default").await?.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert!(other.instances().await?.is_empty());
+            Ok::<_, Error>(())
+        };
+        let begin = || {
+            let begun = Arc::new(tokio::sync::Notify::new());
+            let telling = Arc::clone(&begun);
+            let copy = one.copy_instance("c1", &other).mode(CopyMode::Relay);
+            let copy = copy.progress(move |done| {
+                if done.bytes > 1 << 20 {
+                    telling.notify_one();
+                }
+            });
+            (begun, tokio::spawn(copy.into_future()))
+        };
+        let (begun, copying) = begin();
+        begun.notified().await;
+        copying.abort();
+        assert!(copying.await.is_err());
+        let in_time = std::time::Duration::from_secs(60);
+        tokio::time::timeout(in_time, gone()).await.expect("an end in time")?;
+        assert_eq!(one.instance("c1").await?.status, "Stopped");
+
+        let (begun, mut copying) = begin();
+        tokio::select! {
+            () = begun.notified() => {}
+            early = &mut copying => panic!("{early:?}"),
+        }
+        kill(&one).await;
+        let error = copying.await.expect("no panic").unwrap_err();
+        assert!(!error.to_string().is_empty());
+        tokio::time::timeout(in_time, gone()).await.expect("an end in time")?;
         Ok(())
     })
     .await;

@@ -235,8 +235,10 @@ async fn a_terminal_is_one() {
         until("# ").await;
         input.write_all(b"echo al''ive\n").await.unwrap();
         until("alive").await;
-        // Ctrl-D ends the shell.
+        // Ctrl-D ends the shell, where it waits for what is typed next.
         input.write_all(b"(exit 7)\n").await.unwrap();
+        until("(exit 7)").await;
+        until("# ").await;
         input.shutdown().await.unwrap();
         let mut rest = Vec::new();
         tokio::time::timeout(LONG, output.read_to_end(&mut rest))

@@ -15,6 +15,42 @@ fn one(answer: Answer) -> FakeServer {
 }
 
 #[tokio::test]
+async fn logs_are_bytes_as_they_come() {
+    let server = FakeServer::answering([
+        Answer::raw(200, &[("content-type", "application/octet-stream")], &b"dropped \xff\n"[..]),
+        Answer::raw(200, &[("transfer-encoding", "chunked")], "3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"),
+    ]);
+    let lxd = server.client();
+    assert_eq!(lxd.network_acl_log("a").await.unwrap().bytes().await.unwrap(), &b"dropped \xff\n"[..]);
+    assert_eq!(lxd.instance_log("t1", "lxc.log").await.unwrap().text().await.unwrap(), "onetwo");
+    assert_eq!(server.lines(), ["GET /1.0/network-acls/a/log", "GET /1.0/instances/t1/logs/lxc.log"]);
+}
+
+#[tokio::test]
+async fn what_is_saved_is_whole_or_not_there() {
+    let folder = std::env::temp_dir().join(format!("lxd-tests-saved-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("backup");
+    let cut = [("transfer-encoding", "chunked")];
+    let server = FakeServer::answering([
+        Answer::half(1000, "half"),
+        Answer::raw(200, &cut, "4\r\nhalf\r\n"),
+        Answer::raw(200, &[], "whole"),
+        Answer::half(1000, "half"),
+    ]);
+    let lxd = server.client();
+    for whole in [false, false, true, false] {
+        let saved = lxd.instance_backup_export("t1", "b").await.unwrap().save(&path).await;
+        assert_eq!(saved.is_ok(), whole, "{saved:?}");
+        let left = std::fs::read_dir(&folder).unwrap().count();
+        assert_eq!(left, usize::from(path.exists()));
+    }
+    // What was there stays when another breaks off.
+    assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
 async fn a_value_is_read() {
     let server = one(Answer::sync(
         r#"{"name":"t1","status":"Running","status_code":103,"type":"container","ephemeral":true,"config":{"a":"b"},"devices":{"root":{"type":"disk"}},"profiles":["default"],"created_at":"2026-01-31T12:00:00.5+02:00","last_used_at":"1970-01-01T00:00:00Z"}"#,

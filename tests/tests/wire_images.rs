@@ -171,6 +171,19 @@ async fn two_files_go_as_a_form() {
     assert!(told.is_sorted_by_key(|done| done.bytes) && told.len() > 1);
 }
 
+#[tokio::test]
+async fn a_volume_is_made_of_an_iso_file() {
+    let server = uploads(1);
+    let call =
+        server.client().restore_storage_pool_volume_backup("default", "custom", Body::reader(&b"iso"[..]));
+    call.name("cd").r#type("iso").await.unwrap();
+    let request = server.request();
+    assert_eq!(request.line(), "POST /1.0/storage-pools/default/volumes/custom");
+    let headers = ["x-lxd-name", "x-lxd-type", "content-type"].map(|name| request.header(name).unwrap());
+    assert_eq!(headers, ["cd", "iso", "application/octet-stream"]);
+    assert_eq!((request.text(), request.header("x-lxd-fingerprint")), ("iso", None));
+}
+
 const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"metadata\"; filename=\"meta-f0.tar.xz\"\r\n\
     Content-Type: application/octet-stream\r\n\r\na\r\n--b\r\nContent-Disposition: form-data; \
     name=\"rootfs\"; filename=\"f0.squashfs\"\r\n\r\nbc\r\n--b--\r\n";
