@@ -47,9 +47,9 @@ enum Kind {
     #[default]
     Empty,
     Bytes(Bytes),
-    File(Pieces),
+    /// What is to come, and the rest of what has come; so below.
+    File(Pieces, Bytes),
     Form(Form),
-    /// What is to come, and the rest of what has come.
     Stream(Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>, Bytes),
 }
 
@@ -175,7 +175,7 @@ impl Body {
         let kind = match &self.kind {
             Kind::Empty => Kind::Empty,
             Kind::Bytes(bytes) => Kind::Bytes(bytes.clone()),
-            Kind::File(pieces) => Kind::File(pieces.source().pieces()),
+            Kind::File(pieces, _) => Kind::File(pieces.source().pieces(), Bytes::new()),
             Kind::Form(form) => Kind::Form(form.copy()?),
             Kind::Stream(..) => return None,
         };
@@ -209,7 +209,7 @@ impl Body {
         match &mut self.kind {
             Kind::Empty => {}
             Kind::Bytes(bytes) => hash = fingerprint::of_bytes(hash, bytes.clone()).await?,
-            Kind::File(pieces) => hash = pieces.source().hash(hash).await.map_err(unhashed)?,
+            Kind::File(pieces, _) => hash = pieces.source().hash(hash).await.map_err(unhashed)?,
             Kind::Form(form) => {
                 for part in form.parts() {
                     (hash, *part) = Box::pin(std::mem::take(part).hashed(hash)).await?;
@@ -237,7 +237,7 @@ impl Body {
     pub(crate) fn at_hand(&self) -> Option<&[u8]> {
         match &self.kind {
             Kind::Bytes(bytes) => Some(bytes),
-            Kind::Empty | Kind::File(_) | Kind::Form(_) | Kind::Stream(..) => None,
+            Kind::Empty | Kind::File(..) | Kind::Form(_) | Kind::Stream(..) => None,
         }
     }
 
@@ -246,7 +246,7 @@ impl Body {
         match &self.kind {
             Kind::Empty => false,
             Kind::Bytes(bytes) => bytes.len() > PIECE,
-            Kind::File(_) | Kind::Form(_) | Kind::Stream(..) => true,
+            Kind::File(..) | Kind::Form(_) | Kind::Stream(..) => true,
         }
     }
 
@@ -263,20 +263,9 @@ impl Body {
                 }
                 Poll::Ready(Some(Ok(piece)))
             }
-            Kind::File(pieces) => Pin::new(pieces).poll_next(context),
+            Kind::File(pieces, rest) => poll_piece(rest, left, || Pin::new(pieces).poll_next(context)),
             Kind::Form(form) => form.poll_next(context),
-            Kind::Stream(stream, rest) => {
-                let polled = match rest.is_empty() {
-                    true => stream.as_mut().poll_next(context),
-                    false => Poll::Ready(Some(Ok(std::mem::take(rest)))),
-                };
-                polled.map_ok(|mut bytes| {
-                    let most = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(PIECE).min(PIECE);
-                    let piece = bytes.split_to(bytes.len().min(most));
-                    *rest = bytes;
-                    piece
-                })
-            }
+            Kind::Stream(stream, rest) => poll_piece(rest, left, || stream.as_mut().poll_next(context)),
         };
         if let Some(pace) = &self.pace {
             pace.note(polled.is_ready().then(Instant::now));
@@ -317,6 +306,24 @@ impl Stream for Answered {
     }
 }
 
+/// The next piece of what comes, and the rest of it for the next time.
+fn poll_piece(
+    rest: &mut Bytes,
+    left: Option<u64>,
+    poll: impl FnOnce() -> Poll<Option<Result<Bytes, BoxError>>>,
+) -> Poll<Option<Result<Bytes, BoxError>>> {
+    let polled = match rest.is_empty() {
+        true => poll(),
+        false => Poll::Ready(Some(Ok(std::mem::take(rest)))),
+    };
+    polled.map_ok(|mut bytes| {
+        let most = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(PIECE).min(PIECE);
+        let piece = bytes.split_to(bytes.len().min(most));
+        *rest = bytes;
+        piece
+    })
+}
+
 fn unhashed(source: io::Error) -> Error {
     Error::Local { message: "what is to be uploaded cannot be read".to_owned(), source }
 }
@@ -352,7 +359,7 @@ impl<T: Into<Bytes>> From<T> for Body {
 
 impl From<Source> for Body {
     fn from(file: Source) -> Self {
-        Self { kind: Kind::File(file.pieces()), left: Some(file.length), ..Self::default() }
+        Self { kind: Kind::File(file.pieces(), Bytes::new()), left: Some(file.length), ..Self::default() }
     }
 }
 
@@ -362,7 +369,7 @@ impl fmt::Debug for Body {
         match &self.kind {
             Kind::Empty => formatter.write_str("Body(empty)"),
             Kind::Bytes(bytes) => write!(formatter, "Body({} bytes)", bytes.len()),
-            Kind::File(_) => formatter.write_str("Body(file)"),
+            Kind::File(..) => formatter.write_str("Body(file)"),
             Kind::Form(_) => formatter.write_str("Body(form)"),
             Kind::Stream(..) => formatter.write_str("Body(stream)"),
         }
@@ -389,7 +396,7 @@ impl http_body::Body for Body {
             (Kind::Empty, _) => SizeHint::with_exact(0),
             (Kind::Bytes(bytes), _) => SizeHint::with_exact(bytes.len() as u64),
             (_, Some(left)) => SizeHint::with_exact(left),
-            (Kind::File(_) | Kind::Form(_) | Kind::Stream(..), None) => SizeHint::new(),
+            (Kind::File(..) | Kind::Form(_) | Kind::Stream(..), None) => SizeHint::new(),
         }
     }
 }

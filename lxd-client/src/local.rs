@@ -20,7 +20,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use crate::error::{BoxError, Error};
 
 /// How many bytes are read or written at once.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 512 << 10;
 
 /// Does what blocks.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
