@@ -9,6 +9,7 @@ use std::process::Command;
 pub mod certificates;
 pub mod daemon;
 pub mod fake_server;
+pub mod folder;
 pub mod proxy;
 pub mod reading;
 pub mod real;

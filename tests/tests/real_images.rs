@@ -10,8 +10,9 @@ use lxd_client::types::{
     InstanceSource, InstanceType, InstancesPost, ProfilesPost, SourceType,
 };
 use lxd_client::{Body, Error, Transferred};
+use lxd_tests::folder::Folder;
 use lxd_tests::reading::Broken;
-use lxd_tests::real::{Place, map, names, texts, with_project};
+use lxd_tests::real::{map, names, texts, with_project};
 
 #[tokio::test]
 async fn an_image_is_uploaded_used_and_exported() {
@@ -230,23 +231,6 @@ async fn an_instance_is_published() {
     .await;
 }
 
-/// A folder of a test, which is gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(place: &Place) -> Self {
-        let path = std::env::temp_dir().join(format!("lxd-tests-{}", place.name));
-        std::fs::create_dir(&path).expect("a folder");
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).expect("the folder");
-    }
-}
-
 /// What `sha256sum` says of these files, one after the other.
 fn sha256(paths: &[PathBuf]) -> String {
     let script = ["-c", "cat \"$@\" | sha256sum", "sh"];
@@ -267,7 +251,7 @@ fn split(unified: &Path) -> [PathBuf; 2] {
 async fn images_of_one_and_of_two_files_go_up_and_come_back() {
     with_project(|place| async move {
         let lxd = place.project_with_images().await?;
-        let folder = Folder::new(&place);
+        let folder = Folder::new();
         let unified = folder.0.join("unified.tar.gz");
         std::fs::write(&unified, place.image_of_its_own().await?).expect("a file");
         let [metadata, rootfs] = split(&unified);

@@ -2,7 +2,7 @@
 //! is left where one breaks off in the middle.
 
 use std::future::IntoFuture;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -12,30 +12,10 @@ use lxd_client::types::{
 };
 use lxd_client::{Body, Client, Error, FileEntry, Identity, Transferred};
 use lxd_tests::daemon::{Daemon, with_daemon};
+use lxd_tests::folder::Folder;
 use lxd_tests::reading::Broken;
 use lxd_tests::real::{Place, client, map, names, root_disk, texts, with_project};
 use tokio::io::AsyncReadExt;
-
-/// A folder of a test, which is gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lxd-tests-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).expect("a folder");
-        Self(path)
-    }
-
-    fn is_empty(&self) -> bool {
-        std::fs::read_dir(&self.0).expect("the folder").next().is_none()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).expect("the folder");
-    }
-}
 
 /// Some bytes that cannot be packed well.
 fn bytes() -> Vec<u8> {
@@ -64,7 +44,7 @@ fn hash_of(path: &Path) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_goes_to_a_file_and_comes_back() {
     with_project(|place| async move {
-        let (lxd, folder) = (&place.lxd, Folder::new("backup"));
+        let (lxd, folder) = (&place.lxd, Folder::new());
         lxd.create_instance(Place::container("one")).await?;
         let content = bytes();
         std::fs::write(folder.0.join("content"), &content).expect("a file");
@@ -117,7 +97,7 @@ async fn a_backup_goes_to_a_file_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_volume_goes_to_a_file_and_comes_back() {
     with_project(|place| async move {
-        let (lxd, folder) = (&place.lxd, Folder::new("volume"));
+        let (lxd, folder) = (&place.lxd, Folder::new());
         let volume = StorageVolumesPost { name: "v".into(), ..Default::default() };
         lxd.create_storage_pool_volumes_type("default", "custom", volume).await?;
         let disk = texts([("type", "disk"), ("pool", "default"), ("source", "v"), ("path", "/data")]);
@@ -185,7 +165,7 @@ async fn a_stranger_downloads_by_a_secret() {
         let wrong = stranger.export_image(&fingerprint).secret("wrong").await.unwrap_err();
         assert!(wrong.is_not_found() || wrong.is_forbidden(), "{wrong:?}");
 
-        let folder = Folder::new("stranger");
+        let folder = Folder::new();
         let secret = lxd.initiate_image_upload(&fingerprint).await?.secret;
         let image = stranger.export_image(&fingerprint).secret(&secret).await?;
         let saved = image.save(&folder.0).await?;
@@ -201,7 +181,7 @@ async fn what_a_server_that_dies_was_to_send_or_to_take_is_an_error() {
         let mut daemon = daemon.lock().await;
         let (lxd, _, _) = serving(&daemon).await?;
         lxd.create_instance(Place::container("one")).await?;
-        let folder = Folder::new("dying");
+        let folder = Folder::new();
         // Large enough that neither end has all of it at once.
         let large = Body::reader(tokio::io::repeat(7)).length(64 << 20);
         lxd.files("one").write("/root/large", large).await?;
@@ -216,7 +196,7 @@ async fn what_a_server_that_dies_was_to_send_or_to_take_is_an_error() {
         begun.notified().await;
         saving.abort();
         assert!(saving.await.is_err_and(|error| error.is_cancelled()));
-        assert!(folder.is_empty());
+        assert!(folder.files().is_empty());
 
         let FileEntry::File { content, .. } = lxd.files("one").read("/root/large").await? else {
             panic!("no file");
@@ -230,7 +210,7 @@ async fn what_a_server_that_dies_was_to_send_or_to_take_is_an_error() {
         daemon.kill().await;
         let error = content.save(folder.0.join("large")).await.unwrap_err();
         assert!(matches!(error, Error::Transport { .. }), "{error:?}");
-        assert!(folder.is_empty());
+        assert!(folder.files().is_empty());
         let error = writing.await.expect("no panic").unwrap_err();
         assert!(matches!(error, Error::Transport { .. }), "{error:?}");
         daemon.start_again().await;

@@ -1,11 +1,12 @@
 //! Images as files: what an upload says of itself, and what a download has to be.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use lxd_client::{Body, Error, ImageFileKind, Transferred};
 use lxd_tests::fake_server::{Answer, FakeServer, operation};
+use lxd_tests::folder::Folder;
 use lxd_tests::reading::Broken;
 use tokio::io::AsyncReadExt;
 
@@ -17,35 +18,9 @@ fn uploads(count: usize) -> FakeServer {
     FakeServer::answering((0..count).map(|_| Answer::background(&finished)))
 }
 
-/// A folder of a test, which is gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("lxd-tests-{name}-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn files(&self) -> Vec<(String, Vec<u8>)> {
-        let entries = std::fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap());
-        let mut files: Vec<_> = entries
-            .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap()))
-            .collect();
-        files.sort();
-        files
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
-
 #[tokio::test]
 async fn every_upload_has_its_fingerprint() {
-    let folder = Folder::new("fingerprint");
+    let folder = Folder::new();
     let path = folder.0.join("image");
     std::fs::write(&path, "abc").unwrap();
     let server = uploads(6);
@@ -83,7 +58,7 @@ async fn what_cannot_be_read_is_not_uploaded() {
     let error = Body::file("/dev/null").await.unwrap_err();
     assert!(error.to_string().contains("no file"), "{error}");
     // A pipe to which nobody writes.
-    let folder = Folder::new("pipe");
+    let folder = Folder::new();
     let pipe = folder.0.join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let error = Body::file(&pipe).await.unwrap_err();
@@ -231,7 +206,7 @@ async fn a_download_is_checked_while_it_comes() {
 
 #[tokio::test]
 async fn a_download_has_its_name_when_it_is_whole() {
-    let folder = Folder::new("export");
+    let folder = Folder::new();
     let told = Arc::new(Mutex::new(Transferred::default()));
     let server = FakeServer::answering([unified("f0.tar.gz", "abc"), split(FORM)]);
     let telling = Arc::clone(&told);
@@ -280,7 +255,7 @@ async fn what_is_not_whole_leaves_nothing() {
         (Answer::half(1000, "abc"), "broke off"),
     ];
     for (answer, told) in answers {
-        let folder = Folder::new("half");
+        let folder = Folder::new();
         let server = FakeServer::answering([answer]);
         let image = server.client().export_image(ABC).await.unwrap();
         let error = image.save(&folder.0).await.unwrap_err();
@@ -308,7 +283,7 @@ async fn an_error_is_not_forgotten() {
 #[tokio::test]
 async fn names_do_not_lead_out_of_the_folder() {
     for name in ["../x", "/etc/x", "..", ".", "\"\"", "a/b"] {
-        let folder = Folder::new("names");
+        let folder = Folder::new();
         let server = FakeServer::answering([unified(name, "abc")]);
         let image = server.client().export_image(&ABC[..7]).await.unwrap();
         let saved = image.save(&folder.0).await.unwrap();
