@@ -7,7 +7,7 @@ use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::HeaderMap;
@@ -176,6 +176,13 @@ impl fmt::Debug for RawAnswer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("RawAnswer").field("call", &self.call).finish_non_exhaustive()
     }
+}
+
+/// Gives a reader as much as it has room for of what has come.
+pub(crate) fn hand_out(rest: &mut Bytes, buffer: &mut ReadBuf<'_>) {
+    let count = rest.len().min(buffer.remaining());
+    buffer.put_slice(&rest[..count]);
+    rest.advance(count);
 }
 
 /// A connection to the server that speaks another protocol than HTTP from here on.

@@ -13,12 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Handle;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::answer::{RawAnswer, WebSocket};
+use crate::answer::{RawAnswer, WebSocket, hand_out};
 use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Sent};
 use crate::client::Client;
 use crate::error::Error;
 use crate::operation::Operation;
-use crate::websockets::{self, Control, Socket, hand_out};
+use crate::websockets::{self, Control, Socket};
 
 static ATTACH: Endpoint = endpoint("instance_console_post", "POST", Answers::Nothing, true);
 static LOG: Endpoint = endpoint("instance_console_get", "GET", Answers::Raw, false);

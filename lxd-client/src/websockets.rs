@@ -7,11 +7,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use serde_json::{Value, json};
-use tokio::io::ReadBuf;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -164,13 +163,6 @@ impl Socket {
         poll_fn(|context| self.poll_send(|| Message::text(text.as_str()), context)).await?;
         poll_fn(|context| self.poll_flush(context)).await
     }
-}
-
-/// Gives a reader as much as it has room for of what has come.
-pub(crate) fn hand_out(rest: &mut Bytes, buffer: &mut ReadBuf<'_>) {
-    let count = rest.len().min(buffer.remaining());
-    buffer.put_slice(&rest[..count]);
-    rest.advance(count);
 }
 
 /// The socket by which something is controlled that ends with it.

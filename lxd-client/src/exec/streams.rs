@@ -14,9 +14,10 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::answer::hand_out;
 use crate::error::Error;
 use crate::operation::Operation;
-use crate::websockets::{Socket, hand_out, joined};
+use crate::websockets::{Socket, joined};
 
 /// How much later than the end of a stream that of the operation may be known.
 const LATER: Duration = Duration::from_secs(10);

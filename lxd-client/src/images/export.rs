@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use futures_core::Stream;
 use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -16,7 +16,7 @@ use ring::digest;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::form::{Event, Parts, parameter};
-use crate::answer::RawAnswer;
+use crate::answer::{RawAnswer, hand_out};
 use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Sent};
 use crate::client::Client;
 use crate::error::Error;
@@ -418,9 +418,7 @@ impl AsyncRead for ImageFile<'_> {
         if self.rest.is_empty() {
             self.rest = ready!(self.poll_checked(context)).map_err(io::Error::other)?.unwrap_or_default();
         }
-        let count = self.rest.len().min(buffer.remaining());
-        buffer.put_slice(&self.rest[..count]);
-        self.rest.advance(count);
+        hand_out(&mut self.rest, buffer);
         Poll::Ready(Ok(()))
     }
 }
