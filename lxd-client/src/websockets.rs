@@ -4,13 +4,14 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -77,7 +78,7 @@ pub(crate) fn joined<T>(joined: Result<T, JoinError>) -> Result<T, Error> {
 
 /// A websocket that is read and written by several, until it is closed.
 #[derive(Clone)]
-pub(crate) struct Socket(Arc<Mutex<Shared>>);
+pub(crate) struct Socket(Arc<std::sync::Mutex<Shared>>);
 
 struct Shared {
     /// Nothing once it is closed.
@@ -89,7 +90,7 @@ struct Shared {
 
 impl Socket {
     pub(crate) fn new(socket: WebSocket) -> Self {
-        Self(Arc::new(Mutex::new(Shared { socket: Some(socket), reading: None, writing: None })))
+        Self(Arc::new(std::sync::Mutex::new(Shared { socket: Some(socket), reading: None, writing: None })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -169,6 +170,8 @@ impl Socket {
 pub(crate) struct Control {
     socket: Socket,
     keeping: AbortHandle,
+    /// One at a time: the socket wakes one of those who wait to write.
+    sending: Mutex<()>,
 }
 
 impl Control {
@@ -176,10 +179,11 @@ impl Control {
         let socket = Socket::new(socket);
         let kept = socket.clone();
         let keeping = tokio::spawn(async move { keep(&kept).await }).abort_handle();
-        Self { socket, keeping }
+        Self { socket, keeping, sending: Mutex::new(()) }
     }
 
     pub(crate) async fn send(&self, command: &Value) -> io::Result<()> {
+        let _turn = self.sending.lock().await;
         self.socket.send(command.to_string()).await
     }
 
