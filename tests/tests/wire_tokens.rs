@@ -194,10 +194,10 @@ async fn what_can_be_sent_once_is_not_sent_again_with_another_token() {
     };
     let lxd = server.builder().token_provider(provider).build().unwrap();
     let body = || Body::stream(stream::iter([Ok(Bytes::from_static(b"x"))]));
-    let error = lxd.upload_image(body()).await.unwrap_err();
+    let error = lxd.upload_image(body()).fingerprint("f0").await.unwrap_err();
     assert!(error.is_forbidden(), "{error:?}");
     // But the next ones have the other.
-    lxd.upload_image(body()).await.unwrap();
+    lxd.upload_image(body()).fingerprint("f0").await.unwrap();
     lxd.server().await.unwrap();
     assert_eq!(authorizations(&server), ["Bearer stale", "Bearer fresh", "Bearer fresh"]);
 }

@@ -1,0 +1,302 @@
+//! A server for tests that answers as they say, typed by the same description: what was expected, and what came.
+//! How it speaks HTTP is left to `serving`, what an expectation is made of to `expectation`.
+
+mod api;
+mod expectation;
+mod serving;
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
+
+pub use self::expectation::{Expectation, MockBody, MockCall, MockOperation, Uploaded};
+use crate::call::Answers;
+use crate::client::Client;
+
+/// An operation of the API, as the generator writes it down.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// Its operationId.
+    id: &'static str,
+    method: &'static str,
+    /// The path, with its parameters in braces.
+    path: &'static str,
+    /// The query that belongs to the path.
+    query: &'static str,
+    answers: Answers,
+}
+
+/// A server for tests that needs no LXD: it answers the calls that the test expects, and fails it for others.
+///
+/// For each method of [`Client`] there is one that begins with `on_`: it takes what is in the path, and gives an
+/// [`Expectation`], which says what is answered. Where several fit a call, the latest does. A background
+/// operation ends, and is told by events, as a real one.
+///
+/// ```
+/// use lxd_client::mock::MockLxd;
+/// use lxd_client::types::{Instance, InstancesPost};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), lxd_client::Error> {
+/// let lxd = MockLxd::start().await;
+/// lxd.on_instance("t1").reply(Instance { name: "t1".into(), status: "Running".into(), ..Default::default() });
+/// lxd.on_create_instance().when(|call| call.body.name == "t2").operation().progress("rootfs: 50%").succeed();
+/// lxd.on_delete_instance("t3").error(404, "Instance not found");
+///
+/// let client = lxd.client();
+/// assert_eq!(client.instance("t1").await?.status, "Running");
+/// client.create_instance(InstancesPost { name: "t2".into(), ..Default::default() }).await?;
+/// assert!(client.delete_instance("t3").await.unwrap_err().is_not_found());
+/// lxd.on_create_instance().assert_called(1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// When it is dropped, where a call came that nobody expected: with what came, what was expected, and what is
+/// near to it.
+pub struct MockLxd {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    serving: AbortHandle,
+}
+
+/// What all connections share.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is expected, in the order of the test.
+    script: Vec<Line>,
+    /// What came, and whether it was expected.
+    came: Vec<(Arc<Came>, bool)>,
+    /// The operations that were begun, as they have ended, by their UUIDs.
+    operations: BTreeMap<String, Value>,
+    /// Those who follow the events, each with its project; all of them where there is none.
+    followers: Vec<(Option<String>, UnboundedSender<String>)>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something that is expected.
+struct Line {
+    served: &'static Served,
+    /// What is in the path.
+    arguments: Vec<String>,
+    /// What else has to fit, and whether it does.
+    accepts: Option<Accepts>,
+    answer: Answer,
+}
+
+type Accepts = Arc<dyn Fn(&Came) -> bool + Send + Sync>;
+
+/// What is answered.
+#[derive(Clone)]
+enum Answer {
+    /// A value, as JSON.
+    Value(Vec<u8>),
+    /// Bytes.
+    Bytes(Bytes),
+    /// A refusal.
+    Error(u16, String),
+    /// A background operation: its progress, and how it ends.
+    Operation { progress: Vec<String>, status: u16, error: String, metadata: Value },
+}
+
+/// A request that came.
+struct Came {
+    method: String,
+    /// Decoded, without the slash in front.
+    path: Vec<String>,
+    query: BTreeMap<String, String>,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// What a query has for variants of an operation, which are operations of their own.
+const VARIANTS: [&str; 2] = ["recursion", "public"];
+
+impl Came {
+    /// Whether it is this operation, with these arguments in the path.
+    fn is(&self, served: &Served, arguments: &[String]) -> bool {
+        self.method == served.method
+            && self.is_variant(served)
+            && self.differences(served, arguments) == Some(0)
+    }
+
+    fn is_variant(&self, served: &Served) -> bool {
+        let wanted = |name: &str| {
+            served.query.split('&').find_map(|pair| match pair.split_once('=') {
+                Some((key, value)) => (key == name).then(|| value.to_owned()),
+                None => (pair == name).then(String::new),
+            })
+        };
+        VARIANTS.iter().all(|name| self.query.get(*name) == wanted(name).as_ref())
+    }
+
+    /// In how many arguments it differs; nothing where it is another path.
+    fn differences(&self, served: &Served, arguments: &[String]) -> Option<usize> {
+        let template: Vec<_> = served.path.trim_start_matches('/').split('/').collect();
+        if template.len() != self.path.len() {
+            return None;
+        }
+        let (mut arguments, mut differences) = (arguments.iter(), 0);
+        for (part, found) in template.iter().zip(&self.path) {
+            match part.starts_with('{') {
+                true if arguments.next() != Some(found) => differences += 1,
+                false if part != found => return None,
+                _ => {}
+            }
+        }
+        Some(differences)
+    }
+
+    fn shown(&self) -> String {
+        let mut shown = format!("{} /{}", self.method, self.path.join("/"));
+        for (at, (name, value)) in self.query.iter().enumerate() {
+            // Writing to a text does not fail.
+            let _ = write!(shown, "{}{name}={value}", if at == 0 { '?' } else { '&' });
+        }
+        if !self.body.is_empty() {
+            let text: String = String::from_utf8_lossy(&self.body).chars().take(500).collect();
+            let _ = write!(shown, " {text}");
+        }
+        shown
+    }
+}
+
+impl Line {
+    fn fits(&self, came: &Came) -> bool {
+        came.is(self.served, &self.arguments) && self.accepts.as_ref().is_none_or(|accepts| accepts(came))
+    }
+
+    fn shown(&self) -> String {
+        let mut arguments = self.arguments.iter();
+        let parts = self.served.path.split('/').map(|part| match part.starts_with('{') {
+            true => arguments.next().cloned().unwrap_or_default(),
+            false => part.to_owned(),
+        });
+        let query =
+            if self.served.query.is_empty() { String::new() } else { format!("?{}", self.served.query) };
+        let when = if self.accepts.is_some() { " when …" } else { "" };
+        format!("{} {}{query}{when}", self.served.method, parts.collect::<Vec<_>>().join("/"))
+    }
+
+    /// How a request differs from it, and how much.
+    fn difference(&self, came: &Came) -> Option<(usize, String)> {
+        let differences = came.differences(self.served, &self.arguments)?;
+        let (much, how) = if came.method != self.served.method {
+            (4, "another method")
+        } else if !came.is_variant(self.served) {
+            (3, "another variant by its query")
+        } else if differences > 0 {
+            (2, "other names in the path")
+        } else {
+            (1, "refused by its `when`")
+        };
+        Some((much + differences, format!("{}: {how}", self.shown())))
+    }
+}
+
+impl MockLxd {
+    /// Starts a server on this machine (TCP, on a free port), within a Tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no free port.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let shared = Arc::<Shared>::default();
+        let serving = tokio::spawn(serving::serve(listener, Arc::clone(&shared))).abort_handle();
+        Self { shared, address, serving }
+    }
+
+    /// Its endpoint, as in [`ClientBuilder::endpoint`](crate::ClientBuilder::endpoint).
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A client of it.
+    ///
+    /// # Panics
+    ///
+    /// Never: the endpoint is one.
+    pub fn client(&self) -> Client {
+        Client::builder().endpoint(self.endpoint()).build().expect("an endpoint")
+    }
+
+    pub(crate) fn expect<B, R>(&self, served: &'static Served, arguments: &[&str]) -> Expectation<B, R> {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        Expectation::new(Arc::clone(&self.shared), served, arguments)
+    }
+
+    /// Makes sure that no call came that nobody expected. It is also done when this is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Where there was one: with what came, what was expected, and what is near to it.
+    pub fn verify(&self) {
+        let told = self.shared.lock().unexpected();
+        if let Some(told) = told {
+            panic!("{told}");
+        }
+    }
+}
+
+impl State {
+    /// What came that nobody expected, for people. It is told once.
+    fn unexpected(&mut self) -> Option<String> {
+        let mut told = String::new();
+        for (came, _) in self.came.extract_if(.., |(_, expected)| !*expected) {
+            // Writing to a text does not fail.
+            let _ = writeln!(told, "nobody expected {}", came.shown());
+            let nearest = self.script.iter().filter_map(|line| line.difference(&came));
+            if let Some((_, how)) = nearest.min_by_key(|(much, _)| *much) {
+                let _ = writeln!(told, "  the nearest is {how}");
+            }
+        }
+        if told.is_empty() {
+            return None;
+        }
+        let _ = writeln!(told, "what was expected:");
+        for line in &self.script {
+            let _ = writeln!(told, "  {}", line.shown());
+        }
+        if self.script.is_empty() {
+            let _ = writeln!(told, "  nothing");
+        }
+        Some(told)
+    }
+}
+
+impl Drop for MockLxd {
+    fn drop(&mut self) {
+        self.serving.abort();
+        if !std::thread::panicking() {
+            self.verify();
+        }
+    }
+}
+
+impl fmt::Debug for MockLxd {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("MockLxd").field("address", &self.address).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,137 @@
+//! The mock: what users of lxd-client test their own code with.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lxd_client::mock::MockLxd;
+use lxd_client::types::{
+    ImageResult, ImagesPost, Instance, InstancePatch, InstancesPost, Profile, StorageVolumesPost,
+};
+use lxd_client::{Body, Error};
+
+fn named(name: &str) -> InstancesPost {
+    InstancesPost { name: name.into(), ..Default::default() }
+}
+
+#[tokio::test]
+async fn what_is_expected_is_answered() {
+    let lxd = MockLxd::start().await;
+    let instance =
+        |name: &str| Instance { name: name.into(), status: "Running".into(), ..Default::default() };
+    lxd.on_instance("t1").reply(instance("t1"));
+    lxd.on_instance("a b/c?").reply(instance("odd"));
+    lxd.on_instances().reply(vec!["/1.0/instances/t1".into()]);
+    lxd.on_instances_recursion1().reply(vec![instance("t1"), instance("t2")]);
+    lxd.on_delete_instance("t2").error(404, "Instance not found");
+    lxd.on_metrics().reply("# EOF\n".into());
+    lxd.on_image_export("f0").reply(&b"\0\xff"[..]);
+    let client = lxd.client();
+    assert_eq!(client.instance("t1").await.unwrap(), instance("t1"));
+    assert_eq!(client.instance("a b/c?").await.unwrap().name, "odd");
+    assert_eq!(client.instances().await.unwrap(), ["/1.0/instances/t1"]);
+    assert_eq!(client.instances_recursion1().await.unwrap().len(), 2);
+    let error = client.delete_instance("t2").await.unwrap_err();
+    assert!(error.is_not_found() && error.to_string().contains("Instance not found"), "{error}");
+    assert_eq!(client.metrics().await.unwrap(), "# EOF\n");
+    assert_eq!(client.image_export("f0").await.unwrap().bytes().await.unwrap(), &b"\0\xff"[..]);
+    lxd.on_instance("t1").assert_called(1);
+    lxd.on_instance("t2").assert_called(0);
+    // The latest counts.
+    lxd.on_instance("t1").error(500, "gone mad");
+    assert_eq!(client.instance("t1").await.unwrap_err().status(), Some(500));
+    lxd.on_instance("t1").assert_called(2);
+}
+
+#[tokio::test]
+async fn what_is_sent_is_typed() {
+    let lxd = MockLxd::start().await;
+    lxd.on_modify_instance("t1").reply(());
+    lxd.on_create_profile().when(|call| call.query["project"] == "p").reply(());
+    lxd.on_create_profile().when(|call| call.body.name == "taken").error(409, "it exists");
+    lxd.on_upload_image()
+        .when(|call| call.body.0 == "image")
+        .operation()
+        .succeed_with(ImageResult { fingerprint: "f0".into(), ..Default::default() });
+    let client = lxd.client();
+    let patch = InstancePatch { description: Some(String::new()), ..Default::default() };
+    client.modify_instance("t1", patch.clone()).if_match("e1").await.unwrap();
+    let received = lxd.on_modify_instance("t1").received();
+    assert_eq!((received.len(), &received[0].body), (1, &patch));
+    assert_eq!(received[0].headers["if-match"], "e1");
+
+    let profile = |name: &str| lxd_client::types::ProfilesPost { name: name.into(), ..Default::default() };
+    client.use_project("p").create_profile(profile("free")).await.unwrap();
+    assert!(client.create_profile(profile("taken")).await.unwrap_err().is_conflict());
+    let image = client.upload_image(Body::reader(&b"image"[..])).public(true).await.unwrap();
+    assert_eq!(image.fingerprint, "f0");
+    let received = lxd.on_upload_image().received();
+    assert_eq!(received[0].headers["x-lxd-public"], "true");
+    assert_eq!(received[0].headers["x-lxd-fingerprint"].len(), 64);
+}
+
+#[tokio::test]
+async fn operations_run_and_end() {
+    let lxd = MockLxd::start().await;
+    lxd.on_create_instance().operation().progress("rootfs: 50% (1.00MB/s)").succeed();
+    lxd.on_create_instance().when(|call| call.body.name == "t2").operation().fail("no space left");
+    lxd.on_create_instance().when(|call| call.body.name == "t3").operation().cancelled();
+    lxd.on_create_image().operation().succeed_with(ImageResult { size: 7, ..Default::default() });
+    let client = lxd.client();
+    for project in ["default", "p"] {
+        client.use_project(project).create_instance(named("t1")).await.unwrap();
+        let failed = client.use_project(project).create_instance(named("t2")).await.unwrap_err();
+        assert!(
+            matches!(&failed, Error::Operation { message, .. } if message == "no space left"),
+            "{failed:?}"
+        );
+    }
+    assert!(matches!(client.create_instance(named("t3")).await, Err(Error::Cancelled { .. })));
+    let operation = client.create_instance(named("t1")).start().await.unwrap();
+    operation.wait().await.unwrap();
+    assert_eq!(operation.status(), "Success");
+    let again = client.operation_handle(operation.id());
+    again.wait().await.unwrap();
+    assert_eq!(client.create_image(ImagesPost::default()).await.unwrap().size, 7);
+    lxd.on_create_instance().assert_called(6);
+    lxd.on_create_instance().when(|call| call.body.name == "t2").assert_called(2);
+}
+
+/// What a mock tells when it is dropped.
+fn told(lxd: MockLxd) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(lxd))).expect_err("a panic");
+    *panic.downcast::<String>().expect("a text")
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_expected_fails_the_test() {
+    let lxd = MockLxd::start().await;
+    lxd.on_instance("t1").reply(Instance::default());
+    lxd.on_create_instance().when(|call| call.body.name == "t1").operation().succeed();
+    lxd.on_profile("default").reply(Profile::default());
+    let client = lxd.client();
+    assert_eq!(client.instance("t2").await.unwrap_err().status(), Some(501));
+    assert!(client.create_instance(named("t2")).await.is_err());
+    assert!(client.instances().await.is_err());
+    assert!(client.create_storage_pool_volume("p", StorageVolumesPost::default()).await.is_err());
+    let told = told(lxd);
+    for line in [
+        "nobody expected GET /1.0/instances/t2\n  the nearest is GET /1.0/instances/t1: other names in the path",
+        "nobody expected POST /1.0/instances {\"name\":\"t2\"}\n  the nearest is POST /1.0/instances when …: \
+         refused by its `when`",
+        "nobody expected GET /1.0/instances\n  the nearest is POST /1.0/instances when …: another method",
+        "nobody expected POST /1.0/storage-pools/p/volumes",
+        "what was expected:\n  GET /1.0/instances/t1\n",
+    ] {
+        assert!(told.contains(line), "{line}\n---\n{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_test_can_look_before_the_end() {
+    let lxd = MockLxd::start().await;
+    lxd.verify();
+    assert!(lxd.client().resources().await.is_err());
+    let panic = catch_unwind(AssertUnwindSafe(|| lxd.verify())).expect_err("a panic");
+    assert!(panic.downcast::<String>().unwrap().contains("GET /1.0/resources"));
+    // It is told once.
+    drop(lxd);
+}
