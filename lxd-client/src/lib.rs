@@ -123,6 +123,10 @@
 //! `..Default::default()`. Bodies of PATCH are types of their own (`InstancePatch`), whose fields are left
 //! as they are where they are `None`. What was read turns into what can be written back with `From`, as in
 //! `InstancePut::from(instance)`. How they are read and written is told [there](types#on-the-wire).
+//!
+//! # Tests without LXD
+//!
+//! The feature `mock` has a server for tests, `mock::MockLxd`, which answers in the types of the API.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -145,6 +149,8 @@ mod files;
 mod images;
 mod local;
 mod metrics;
+#[cfg(feature = "mock")]
+pub mod mock;
 mod operation;
 mod remotes;
 mod socket;

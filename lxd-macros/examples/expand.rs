@@ -30,8 +30,9 @@ fn main() -> ExitCode {
     let part = match arguments.next().as_deref() {
         Some("types") => pipeline::Part::Types,
         Some("methods") => pipeline::Part::Methods,
+        Some("mock") => pipeline::Part::Mock,
         _ => {
-            eprintln!("usage: expand types|methods [FOLDER_WITH_SPEC]");
+            eprintln!("usage: expand types|methods|mock [FOLDER_WITH_SPEC]");
             return ExitCode::from(2);
         }
     };

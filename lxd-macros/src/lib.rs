@@ -24,16 +24,17 @@ mod repair;
 
 use syn::parse::{Parse, ParseStream};
 
-/// Expands an API description into types or methods.
+/// Expands an API description into types, methods or the expectations of a mock server.
 ///
 /// ```text
 /// lxd_macros::lxd_api!("spec/rest-api.yaml", types);
 /// lxd_macros::lxd_api!("spec/rest-api.yaml", methods);
+/// lxd_macros::lxd_api!("spec/rest-api.yaml", mock);
 /// ```
 ///
 /// The path is relative to the `Cargo.toml` of the crate that is compiled; `overlay.yaml` in the same
 /// folder says what the description does not. A change of either recompiles the crate. `types` needs
-/// the `wire` module of lxd-types around it, and `methods` the core of lxd-client.
+/// the `wire` module of lxd-types around it, and `methods` and `mock` the core of lxd-client.
 ///
 /// A description that cannot be used is a compile error at the path, which names each fault with its
 /// file, line and JSON pointer.
@@ -69,7 +70,8 @@ impl Parse for Input {
         let part = match part.to_string().as_str() {
             "types" => pipeline::Part::Types,
             "methods" => pipeline::Part::Methods,
-            _ => return Err(syn::Error::new(part.span(), "expected `types` or `methods`")),
+            "mock" => pipeline::Part::Mock,
+            _ => return Err(syn::Error::new(part.span(), "expected `types`, `methods` or `mock`")),
         };
         Ok(Self { file, part })
     }

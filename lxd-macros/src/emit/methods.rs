@@ -1,7 +1,7 @@
 //! The operations of the model as methods of the client, and the sets of parameters as markers of
 //! its calls. How a call is made is left to the client's core, which is written by hand.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 use super::docs;
@@ -131,16 +131,7 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
     let (id, http, path) = (&operation.id, operation.http, &operation.path);
     let background = operation.background;
     let query = &operation.fixed_query;
-    let answers = identifier(match (operation.answer, operation.in_operation) {
-        (Answer::Json, false) if operation.result == Ty::Nothing => "Nothing",
-        (Answer::Json, false) => "Value",
-        (Answer::Json, true) => "OperationMetadata",
-        (Answer::Text, _) => "Text",
-        (Answer::Raw, _) => "Raw",
-        (Answer::Websocket, _) => "WebSocket",
-        (Answer::Events, _) => "Events",
-        (Answer::Upgrade, _) => "Connection",
-    });
+    let answers = answers(operation);
     let takes = |name: &str| set.is_some_and(|set| set.parameters.iter().any(|known| known.wire == name));
     let (project, target) = (takes("project"), takes("target"));
     quote! {
@@ -166,7 +157,22 @@ fn method(model: &Model, operation: &Operation, method: &Method) -> TokenStream 
     }
 }
 
-fn result(operation: &Operation) -> TokenStream {
+/// How the answer comes, as the core calls it.
+pub(super) fn answers(operation: &Operation) -> Ident {
+    identifier(match (operation.answer, operation.in_operation) {
+        (Answer::Json, false) if operation.result == Ty::Nothing => "Nothing",
+        (Answer::Json, false) => "Value",
+        (Answer::Json, true) => "OperationMetadata",
+        (Answer::Text, _) => "Text",
+        (Answer::Raw, _) => "Raw",
+        (Answer::Websocket, _) => "WebSocket",
+        (Answer::Events, _) => "Events",
+        (Answer::Upgrade, _) => "Connection",
+    })
+}
+
+/// What a call answers with.
+pub(super) fn result(operation: &Operation) -> TokenStream {
     match operation.answer {
         Answer::Raw => quote!(RawAnswer),
         Answer::Websocket => quote!(WebSocket),

@@ -2,9 +2,11 @@
 
 mod docs;
 mod methods;
+mod mock;
 mod types;
 
 pub(crate) use methods::methods;
+pub(crate) use mock::mock;
 pub(crate) use types::types;
 
 use proc_macro2::TokenStream;

@@ -18,6 +18,8 @@ pub(crate) enum Part {
     Types,
     /// The methods of the client.
     Methods,
+    /// The expectations of the mock server.
+    Mock,
 }
 
 /// Expands the description at `file`, which is relative to `base`, and the `overlay.yaml` beside it.
@@ -54,6 +56,7 @@ fn generate(mut description: Document, overlay: &Document, part: Part) -> Result
     Ok(match part {
         Part::Types => emit::types(&model, title, &repairs.dangling),
         Part::Methods => emit::methods(&model),
+        Part::Mock => emit::mock(&model),
     })
 }
 

@@ -39,8 +39,13 @@ fn methods_are_emitted() {
 }
 
 #[test]
+fn expectations_are_emitted() {
+    insta::assert_snapshot!(expansion("fixtures/odd/swagger2.yaml", Part::Mock));
+}
+
+#[test]
 fn openapi_3_expands_to_the_same_code() {
-    for part in [Part::Types, Part::Methods] {
+    for part in [Part::Types, Part::Methods, Part::Mock] {
         let swagger = expansion("fixtures/odd/swagger2.yaml", part);
         let openapi = expansion("fixtures/odd/openapi3.yaml", part);
         // By lines, so that a failure shows where.

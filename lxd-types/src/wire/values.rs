@@ -276,6 +276,12 @@ impl Read for Value {
     }
 }
 
+impl Write for () {
+    fn shape(&self) -> Shape<'_> {
+        Shape::Null
+    }
+}
+
 impl Write for Value {
     fn shape(&self) -> Shape<'_> {
         Shape::Any(self)
