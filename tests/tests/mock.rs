@@ -1,12 +1,15 @@
 //! The mock: what users of lxd-client test their own code with.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use lxd_client::mock::MockLxd;
 use lxd_client::types::{
-    ImageResult, ImagesPost, Instance, InstancePatch, InstancesPost, Profile, StorageVolumesPost,
+    ImageResult, ImagesPost, Instance, InstanceExecPost, InstancePatch, InstancesPost, Profile,
+    StorageVolumesPost,
 };
-use lxd_client::{Body, Error};
+use lxd_client::{Body, Error, ExecOutput};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn named(name: &str) -> InstancesPost {
     InstancesPost { name: name.into(), ..Default::default() }
@@ -95,6 +98,54 @@ async fn operations_run_and_end() {
     lxd.on_create_instance().when(|call| call.body.name == "t2").assert_called(2);
 }
 
+#[tokio::test]
+async fn commands_are_played_in_all_forms() {
+    let lxd = MockLxd::start().await;
+    let output = ExecOutput { status: 3, stdout: vec![7; 100_000], stderr: b"err\xff".to_vec() };
+    lxd.on_execute_in_instance("t1").output(output.clone());
+    let client = lxd.client();
+    let post = |command: &str| InstanceExecPost { command: vec![command.into()], ..Default::default() };
+    assert_eq!(client.execute_in_instance("t1", post("a")).output().await.unwrap(), output);
+    assert_eq!(client.execute_in_instance("t1", post("b")).record().await.unwrap(), output);
+    assert_eq!(client.execute_in_instance("t1", post("c")).await.unwrap().r#return, 3);
+
+    let mut exec = client.execute_in_instance("t1", post("d")).spawn().await.unwrap();
+    let (mut input, mut shown) = (exec.stdin.take().unwrap(), Vec::new());
+    input.write_all(b"given").await.unwrap();
+    input.shutdown().await.unwrap();
+    exec.stdout.take().unwrap().read_to_end(&mut shown).await.unwrap();
+    assert_eq!((shown.len(), exec.wait().await.unwrap()), (100_000, 3));
+    let given = lxd.on_execute_in_instance("t1").when(|call| call.body.command == ["d"]);
+    while given.inputs() != ["given"] {
+        tokio::task::yield_now().await;
+    }
+    let interactive = InstanceExecPost { interactive: true, ..post("e") };
+    let mut terminal = client.execute_in_instance("t1", interactive).spawn().await.unwrap();
+    terminal.resize(80, 25).await.unwrap();
+    let mut shown = Vec::new();
+    terminal.stdout.take().unwrap().read_to_end(&mut shown).await.unwrap();
+    assert_eq!((shown.len(), terminal.wait().await.unwrap()), (100_000, 3));
+    lxd.on_execute_in_instance("t1").assert_called(5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_late_cut_or_no_answers() {
+    let lxd = MockLxd::start().await;
+    let hour = Duration::from_secs(3600);
+    lxd.on_instance("late").delayed(hour).reply(Instance::default());
+    lxd.on_instance("cut").cut();
+    lxd.on_instance("odd").malformed("{\"type\":");
+    lxd.on_instance("marked").header("etag", "e1").reply(Instance::default());
+    let client = lxd.client();
+    let late = client.instance("late").await.unwrap_err();
+    assert!(matches!(late, Error::Timeout { .. }), "{late:?}");
+    let cut = client.instance("cut").await.unwrap_err();
+    assert!(matches!(cut, Error::Transport { .. }), "{cut:?}");
+    let odd = client.instance("odd").await.unwrap_err();
+    assert!(matches!(odd, Error::Decode { .. }), "{odd:?}");
+    assert_eq!(client.instance("marked").response().await.unwrap().etag(), Some("e1"));
+}
+
 /// What a mock tells when it is dropped.
 fn told(lxd: MockLxd) -> String {
     let panic = catch_unwind(AssertUnwindSafe(|| drop(lxd))).expect_err("a panic");
@@ -123,6 +174,18 @@ async fn a_call_that_nobody_expected_fails_the_test() {
     ] {
         assert!(told.contains(line), "{line}\n---\n{told}");
     }
+}
+
+#[tokio::test]
+async fn a_socket_of_ones_own_is_served() {
+    let folder = lxd_tests::folder::Folder::new();
+    let lxd = MockLxd::start_at(folder.0.join("socket")).await;
+    lxd.on_create_instance().operation().succeed();
+    assert!(lxd.endpoint().starts_with("unix:///"));
+    lxd.client().create_instance(named("t1")).await.unwrap();
+    let other = lxd_client::Client::builder().endpoint(lxd.endpoint()).build().unwrap();
+    other.create_instance(named("t1")).await.unwrap();
+    lxd.on_create_instance().assert_called(2);
 }
 
 #[tokio::test]

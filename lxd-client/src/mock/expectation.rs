@@ -4,23 +4,25 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderName};
 use lxd_types::wire::{self, Read, Write};
 use serde_json::{Map, Value, json};
 
-use super::{Accepts, Answer, Came, Line, Served, Shared};
+use super::{Accepts, Answer, Came, Line, Manner, Served, Shared};
 use crate::answer::RawAnswer;
 
 /// What is to come of a call, of which `B` is the body and `R` what it answers with. It counts from the moment
 /// at which it is said what is answered.
 #[must_use = "say what is answered, or what is to be asserted"]
 pub struct Expectation<B, R> {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     served: &'static Served,
     arguments: Vec<String>,
     accepts: Option<Accepts>,
+    manner: Manner,
     marker: PhantomData<fn() -> (B, R)>,
 }
 
@@ -71,7 +73,35 @@ impl sealed::Sealed for Uploaded {
 
 impl<B, R> Expectation<B, R> {
     pub(super) fn new(shared: Arc<Shared>, served: &'static Served, arguments: Vec<String>) -> Self {
-        Self { shared, served, arguments, accepts: None, marker: PhantomData }
+        let (accepts, manner) = (None, Manner::default());
+        Self { shared, served, arguments, accepts, manner, marker: PhantomData }
+    }
+
+    /// Answers after that time only, which passes at once where Tokio's time is paused.
+    pub fn delayed(mut self, delay: Duration) -> Self {
+        self.manner.delay = Some(delay);
+        self
+    }
+
+    /// Adds a header to the answer, such as `etag`.
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be one.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let name: HeaderName = name.parse().expect("the name of a header");
+        self.manner.headers.insert(name, value.parse().expect("the value of a header"));
+        self
+    }
+
+    /// Breaks off in the middle of the answer.
+    pub fn cut(self) {
+        self.answer(Answer::Cut);
+    }
+
+    /// Answers with these bytes in the place of JSON.
+    pub fn malformed(self, bytes: impl Into<Bytes>) {
+        self.answer(Answer::Malformed(bytes.into()));
     }
 
     /// Refuses the call, with a status such as 404 and the server's words.
@@ -97,15 +127,17 @@ impl<B, R> Expectation<B, R> {
 
     fn calls(&self) -> Vec<Arc<Came>> {
         let state = self.shared.lock();
-        let meant = |came: &&Arc<Came>| {
-            came.is(self.served, &self.arguments) && self.accepts.as_ref().is_none_or(|accepts| accepts(came))
-        };
-        state.came.iter().map(|(came, _)| came).filter(meant).cloned().collect()
+        state.came.iter().map(|(came, _)| came).filter(|came| self.means(came)).cloned().collect()
     }
 
-    fn answer(self, answer: Answer) {
-        let Self { shared, served, arguments, accepts, .. } = self;
-        shared.lock().script.push(Line { served, arguments, accepts, answer });
+    /// Whether a request is meant.
+    pub(super) fn means(&self, came: &Came) -> bool {
+        came.is(self.served, &self.arguments) && self.accepts.as_ref().is_none_or(|accepts| accepts(came))
+    }
+
+    pub(super) fn answer(self, answer: Answer) {
+        let Self { shared, served, arguments, accepts, manner, .. } = self;
+        shared.lock().script.push(Line { served, arguments, accepts, answer, manner });
     }
 }
 

@@ -1,25 +1,31 @@
 //! A server for tests that answers as they say, typed by the same description: what was expected, and what came.
-//! How it speaks HTTP is left to `serving`, what an expectation is made of to `expectation`.
+//! How it speaks HTTP is left to `serving`, commands to `commands`, what an expectation is made of to
+//! `expectation`.
 
 mod api;
+mod commands;
 mod expectation;
 mod serving;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
+use self::commands::Command;
 pub use self::expectation::{Expectation, MockBody, MockCall, MockOperation, Uploaded};
 use crate::call::Answers;
 use crate::client::Client;
+use crate::exec::ExecOutput;
 
 /// An operation of the API, as the generator writes it down.
 #[derive(Debug)]
@@ -66,7 +72,7 @@ pub(crate) struct Served {
 /// near to it.
 pub struct MockLxd {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    endpoint: String,
     serving: AbortHandle,
 }
 
@@ -82,8 +88,10 @@ struct State {
     script: Vec<Line>,
     /// What came, and whether it was expected.
     came: Vec<(Arc<Came>, bool)>,
-    /// The operations that were begun, as they have ended, by their UUIDs.
+    /// The operations that were begun, as they are now, by their UUIDs.
     operations: BTreeMap<String, Value>,
+    /// Those of them that are commands.
+    commands: BTreeMap<String, Command>,
     /// Those who follow the events, each with its project; all of them where there is none.
     followers: Vec<(Option<String>, UnboundedSender<String>)>,
 }
@@ -102,6 +110,14 @@ struct Line {
     /// What else has to fit, and whether it does.
     accepts: Option<Accepts>,
     answer: Answer,
+    manner: Manner,
+}
+
+/// How it is answered.
+#[derive(Clone, Default)]
+struct Manner {
+    headers: HeaderMap,
+    delay: Option<Duration>,
 }
 
 type Accepts = Arc<dyn Fn(&Came) -> bool + Send + Sync>;
@@ -113,8 +129,14 @@ enum Answer {
     Value(Vec<u8>),
     /// Bytes.
     Bytes(Bytes),
+    /// Bytes in the place of the envelope.
+    Malformed(Bytes),
+    /// Half an answer.
+    Cut,
     /// A refusal.
     Error(u16, String),
+    /// A command, with what it writes.
+    Command(ExecOutput),
     /// A background operation: its progress, and how it ends.
     Operation { progress: Vec<String>, status: u16, error: String, metadata: Value },
 }
@@ -223,14 +245,30 @@ impl MockLxd {
     pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
+        Self::with(format!("http://{address}"), |shared| tokio::spawn(serving::tcp(listener, shared)))
+    }
+
+    /// Starts a server at a Unix socket, within a Tokio runtime. The socket is left when this is dropped.
+    ///
+    /// # Panics
+    ///
+    /// Where the socket cannot be made, such as where it is there already.
+    pub async fn start_at(socket: impl AsRef<Path>) -> Self {
+        let socket = std::path::absolute(socket).expect("a path");
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let endpoint = format!("unix://{}", socket.display());
+        Self::with(endpoint, |shared| tokio::spawn(serving::unix(listener, shared)))
+    }
+
+    fn with(endpoint: String, serve: impl FnOnce(Arc<Shared>) -> JoinHandle<()>) -> Self {
         let shared = Arc::<Shared>::default();
-        let serving = tokio::spawn(serving::serve(listener, Arc::clone(&shared))).abort_handle();
-        Self { shared, address, serving }
+        let serving = serve(Arc::clone(&shared)).abort_handle();
+        Self { shared, endpoint, serving }
     }
 
     /// Its endpoint, as in [`ClientBuilder::endpoint`](crate::ClientBuilder::endpoint).
-    pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     /// A client of it.
@@ -261,6 +299,11 @@ impl MockLxd {
 }
 
 impl State {
+    /// The UUID of another operation.
+    fn next_operation(&self) -> String {
+        format!("00000000-0000-4000-8000-{:012}", self.operations.len())
+    }
+
     /// What came that nobody expected, for people. It is told once.
     fn unexpected(&mut self) -> Option<String> {
         let mut told = String::new();
@@ -297,6 +340,6 @@ impl Drop for MockLxd {
 
 impl fmt::Debug for MockLxd {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("MockLxd").field("address", &self.address).finish_non_exhaustive()
+        formatter.debug_struct("MockLxd").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }

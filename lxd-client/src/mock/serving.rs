@@ -13,10 +13,12 @@ use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
@@ -25,14 +27,14 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::expectation::{progress, told};
-use super::{Answer, Came, Shared};
+use super::{Answer, Came, Shared, State, commands};
 use crate::arriving::Arriving;
 use crate::body::Body;
 use crate::call::Answers;
 use crate::client::limits::Limits;
 
-/// Serves all who come, until this is dropped.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+/// Serves all who come over TCP, until this is dropped.
+pub(super) async fn tcp(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         connections.spawn(connection(stream, Arc::clone(&shared)));
@@ -40,7 +42,16 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+/// The same over a Unix socket.
+pub(super) async fn unix(listener: UnixListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(connection(stream, Arc::clone(&shared)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, shared: Arc<Shared>) {
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { Ok::<_, Infallible>(answer(&shared, request).await) }
@@ -68,19 +79,30 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
     let expected = {
         let mut state = shared.lock();
         let line = state.script.iter().rev().find(|line| line.fits(&came));
-        let answer = line.map(|line| (line.served.answers, line.answer.clone()));
+        let answer = line.map(|line| (line.served.answers, line.answer.clone(), line.manner.clone()));
         if answer.is_some() {
             state.came.push((Arc::clone(&came), true));
         }
         answer
     };
-    if let Some((answers, expected)) = expected {
-        return given(shared, &came, answers, expected);
+    if let Some((answers, expected, manner)) = expected {
+        if let Some(delay) = manner.delay {
+            tokio::time::sleep(delay).await;
+        }
+        let mut response = given(shared, &came, answers, expected);
+        response.headers_mut().extend(manner.headers);
+        return response;
     }
     let path: Vec<_> = came.path.iter().map(String::as_str).collect();
     match (came.method.as_str(), &path[..], upgrade) {
         ("GET", ["1.0"], _) => sync(&json!({"api_status": "stable", "auth": "trusted", "environment": {}})),
         ("GET", ["1.0", "events"], Some(upgrade)) => events(shared, &came, upgrade),
+        ("GET", ["1.0", "operations", id, "websocket"], Some(upgrade)) => {
+            commands::connect(shared, &came, id, upgrade)
+        }
+        (method, ["1.0", "instances", _, "logs", name], _) if name.starts_with("exec_") => {
+            commands::recorded(shared, method, name)
+        }
         ("GET", ["1.0", "operations", id] | ["1.0", "operations", id, "wait"], _) => {
             match shared.lock().operations.get(*id) {
                 Some(operation) => sync(operation),
@@ -96,7 +118,7 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
 }
 
 /// What the test said.
-fn given(shared: &Arc<Shared>, came: &Came, answers: Answers, answer: Answer) -> Response<Body> {
+fn given(shared: &Arc<Shared>, came: &Arc<Came>, answers: Answers, answer: Answer) -> Response<Body> {
     match answer {
         Answer::Value(json) => match serde_json::from_slice::<Value>(&json) {
             Ok(Value::String(text)) if answers == Answers::Text => {
@@ -107,47 +129,82 @@ fn given(shared: &Arc<Shared>, came: &Came, answers: Answers, answer: Answer) ->
         },
         Answer::Bytes(bytes) => response(200, "application/octet-stream", Body::from(bytes)),
         Answer::Error(status, message) => refusal(status, &message),
+        Answer::Malformed(bytes) => response(200, "application/json", Body::from(bytes)),
+        Answer::Cut => {
+            let half = Body::reader(&b"{\"type\":\"sync\",\"status\":\"Succ"[..]).length(1000);
+            response(200, "application/json", half)
+        }
+        Answer::Command(output) => commands::begin(shared, came, output),
         Answer::Operation { progress: steps, status, error, metadata } => {
             let mut state = shared.lock();
-            let id = format!("00000000-0000-4000-8000-{:012}", state.operations.len());
-            let running = |metadata| told(&id, 103, "", metadata);
-            let ended = told(&id, status, &error, metadata);
-            let project = came.query.get("project").map_or("default", String::as_str);
-            let steps = steps.iter().map(|text| running(progress(text)));
-            for operation in steps.chain([ended.clone()]) {
-                let event = json!({
-                    "type": "operation", "timestamp": "2026-01-01T00:00:00Z", "metadata": operation,
-                    "location": "none", "project": project,
-                });
-                let event = event.to_string();
-                state.followers.retain(|(of, follower)| {
-                    of.as_deref().is_some_and(|of| of != project) || follower.send(event.clone()).is_ok()
-                });
+            let id = state.next_operation();
+            let response = begun(&mut state, came, &id, Value::Null);
+            for text in steps {
+                let running = told(&id, 103, "", progress(&text));
+                announce(&mut state, came, &running);
             }
-            state.operations.insert(id.clone(), ended);
-            let path = format!("/1.0/operations/{id}");
-            let begun = running(Value::Null);
-            let mut response = enveloped(202, "async", "Operation created", 100, &path, (0, ""), &begun);
-            if let Ok(path) = HeaderValue::from_str(&path) {
-                response.headers_mut().insert(LOCATION, path);
-            }
+            ended(&mut state, came, &id, status, &error, metadata);
             response
         }
     }
 }
 
+/// Answers with an operation that runs from now on.
+pub(super) fn begun(state: &mut State, came: &Came, id: &str, metadata: Value) -> Response<Body> {
+    let running = told(id, 103, "", metadata);
+    announce(state, came, &running);
+    let path = format!("/1.0/operations/{id}");
+    let mut response = enveloped(202, "async", "Operation created", 100, &path, (0, ""), &running);
+    if let Ok(path) = HeaderValue::from_str(&path) {
+        response.headers_mut().insert(LOCATION, path);
+    }
+    state.operations.insert(id.to_owned(), running);
+    response
+}
+
+/// Ends an operation.
+pub(super) fn ended(state: &mut State, came: &Came, id: &str, status: u16, error: &str, metadata: Value) {
+    let ended = told(id, status, error, metadata);
+    announce(state, came, &ended);
+    state.operations.insert(id.to_owned(), ended);
+}
+
+/// Tells those who follow the events how an operation is that a call began.
+fn announce(state: &mut State, came: &Came, operation: &Value) {
+    let project = came.query.get("project").map_or("default", String::as_str);
+    let event = json!({
+        "type": "operation", "timestamp": "2026-01-01T00:00:00Z", "metadata": operation,
+        "location": "none", "project": project,
+    });
+    let event = event.to_string();
+    state.followers.retain(|(of, follower)| {
+        of.as_deref().is_some_and(|of| of != project) || follower.send(event.clone()).is_ok()
+    });
+}
+
 /// Lets somebody follow the events.
-fn events(shared: &Arc<Shared>, came: &Came, upgrade: hyper::upgrade::OnUpgrade) -> Response<Body> {
-    let Some(key) = came.headers.get("sec-websocket-key") else { return refusal(400, "no websocket") };
-    let accept = derive_accept_key(key.as_bytes());
+fn events(shared: &Arc<Shared>, came: &Came, upgrade: OnUpgrade) -> Response<Body> {
     let (sender, receiver) = unbounded_channel();
     let everywhere = came.query.get("all-projects").is_some_and(|all| all == "true");
     let project = came.query.get("project").cloned().unwrap_or_else(|| "default".to_owned());
     shared.lock().followers.push(((!everywhere).then_some(project), sender));
+    websocket(came, upgrade, |socket| tell(socket, receiver))
+}
+
+/// A websocket of this side.
+pub(super) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+
+/// Makes a websocket of a connection, and uses it.
+pub(super) fn websocket<F: Future<Output = ()> + Send>(
+    came: &Came,
+    upgrade: OnUpgrade,
+    work: impl FnOnce(Socket) -> F + Send + 'static,
+) -> Response<Body> {
+    let Some(key) = came.headers.get("sec-websocket-key") else { return refusal(400, "no websocket") };
+    let accept = derive_accept_key(key.as_bytes());
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-            tell(socket, receiver).await;
+            work(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await).await;
         }
     });
     let mut response = Response::new(Body::default());
@@ -161,51 +218,51 @@ fn events(shared: &Arc<Shared>, came: &Came, upgrade: hyper::upgrade::OnUpgrade)
     response
 }
 
-/// Sends the events to somebody who follows them, and reads what that one says, until one of both ends.
-async fn tell(
-    mut socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>,
-    mut events: UnboundedReceiver<String>,
-) {
-    let mut unsent = false;
-    poll_fn(|context| {
-        while let Poll::Ready(ready) = Pin::new(&mut socket).poll_ready(context) {
-            if ready.is_err() {
-                return Poll::Ready(());
-            }
-            match events.poll_recv(context) {
-                Poll::Ready(Some(event)) => {
-                    if Pin::new(&mut socket).start_send(Message::text(event)).is_err() {
-                        return Poll::Ready(());
-                    }
-                    unsent = true;
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => break,
-            }
-        }
-        if unsent {
-            match Pin::new(&mut socket).poll_flush(context) {
-                Poll::Ready(Ok(())) => unsent = false,
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {}
-            }
-        }
-        loop {
-            match Pin::new(&mut socket).poll_next(context) {
-                Poll::Ready(Some(Ok(_))) => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-    })
-    .await;
+/// Sends a message; whether it went out.
+pub(super) async fn send(socket: &mut Socket, message: Message) -> bool {
+    if poll_fn(|context| Pin::new(&mut *socket).poll_ready(context)).await.is_err() {
+        return false;
+    }
+    Pin::new(&mut *socket).start_send(message).is_ok()
+        && poll_fn(|context| Pin::new(&mut *socket).poll_flush(context)).await.is_ok()
 }
 
-fn sync(value: &Value) -> Response<Body> {
+/// The next message; none at the end, in one way or another.
+pub(super) async fn next(socket: &mut Socket) -> Option<Message> {
+    poll_fn(|context| Pin::new(&mut *socket).poll_next(context)).await?.ok()
+}
+
+/// Sends the events to somebody who follows them, and reads what that one says, until one of both ends.
+async fn tell(mut socket: Socket, mut events: UnboundedReceiver<String>) {
+    loop {
+        // What is dropped here has no more of the message than what the socket keeps for the next time.
+        let event = {
+            let said = next(&mut socket);
+            let mut said = std::pin::pin!(said);
+            poll_fn(|context| match events.poll_recv(context) {
+                Poll::Ready(event) => Poll::Ready(event),
+                Poll::Pending => said.as_mut().poll(context).map(|said| said.map(|_| String::new())),
+            })
+            .await
+        };
+        match event {
+            // It said something, which is of no interest.
+            Some(event) if event.is_empty() => {}
+            Some(event) => {
+                if !send(&mut socket, Message::text(event)).await {
+                    return;
+                }
+            }
+            None => return,
+        }
+    }
+}
+
+pub(super) fn sync(value: &Value) -> Response<Body> {
     enveloped(200, "sync", "Success", 200, "", (0, ""), value)
 }
 
-fn refusal(status: u16, message: &str) -> Response<Body> {
+pub(super) fn refusal(status: u16, message: &str) -> Response<Body> {
     enveloped(status, "error", "", 0, "", (status, message), &Value::Null)
 }
 
@@ -226,7 +283,7 @@ fn enveloped(
     response(http, "application/json", Body::from(envelope.to_string()))
 }
 
-fn response(status: u16, kind: &'static str, body: Body) -> Response<Body> {
+pub(super) fn response(status: u16, kind: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -44,6 +44,26 @@ fn expectations_are_emitted() {
 }
 
 #[test]
+fn each_method_has_an_expectation() {
+    let names = |part, before: &str| -> Vec<String> {
+        let expand = expand(Path::new(CRATE).parent().unwrap(), "spec/rest-api.yaml", part).unwrap();
+        let file: syn::File = syn::parse2(expand).unwrap();
+        let methods = file.items.into_iter().filter_map(|item| match item {
+            syn::Item::Impl(block) if block.generics.params.is_empty() => Some(block.items),
+            _ => None,
+        });
+        let names = methods.flatten().filter_map(|item| match item {
+            syn::ImplItem::Fn(method) => Some(method.sig.ident.to_string()),
+            _ => None,
+        });
+        names.map(|name| name.strip_prefix(before).expect("a name").to_owned()).collect()
+    };
+    let methods = names(Part::Methods, "");
+    assert!(methods.len() >= 333, "{}", methods.len());
+    assert_eq!(names(Part::Mock, "on_"), methods);
+}
+
+#[test]
 fn openapi_3_expands_to_the_same_code() {
     for part in [Part::Types, Part::Methods, Part::Mock] {
         let swagger = expansion("fixtures/odd/swagger2.yaml", part);
