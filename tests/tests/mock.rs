@@ -3,12 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use lxd_client::mock::MockLxd;
 use lxd_client::types::{
     ImageResult, ImagesPost, Instance, InstanceExecPost, InstancePatch, InstancesPost, Profile,
     StorageVolumesPost,
 };
-use lxd_client::{Body, Error, ExecOutput};
+use lxd_client::{Body, Error, EventContent, ExecOutput};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn named(name: &str) -> InstancesPost {
@@ -48,7 +49,7 @@ async fn what_is_expected_is_answered() {
 async fn what_is_sent_is_typed() {
     let lxd = MockLxd::start().await;
     lxd.on_modify_instance("t1").reply(());
-    lxd.on_create_profile().when(|call| call.query["project"] == "p").reply(());
+    lxd.on_create_profile().when(|call| call.query.get("project").is_some_and(|p| p == "p")).reply(());
     lxd.on_create_profile().when(|call| call.body.name == "taken").error(409, "it exists");
     lxd.on_upload_image()
         .when(|call| call.body.0 == "image")
@@ -91,10 +92,15 @@ async fn operations_run_and_end() {
     let operation = client.create_instance(named("t1")).start().await.unwrap();
     operation.wait().await.unwrap();
     assert_eq!(operation.status(), "Success");
+    // Its progress comes before its end.
+    let operation = client.create_instance(named("t1")).start().await.unwrap();
+    let told: Vec<_> = operation.progress().map(|progress| progress.percent).collect().await;
+    assert_eq!(told, [Some(50)]);
+    operation.wait().await.unwrap();
     let again = client.operation_handle(operation.id());
     again.wait().await.unwrap();
     assert_eq!(client.create_image(ImagesPost::default()).await.unwrap().size, 7);
-    lxd.on_create_instance().assert_called(6);
+    lxd.on_create_instance().assert_called(7);
     lxd.on_create_instance().when(|call| call.body.name == "t2").assert_called(2);
 }
 
@@ -116,15 +122,17 @@ async fn commands_are_played_in_all_forms() {
     exec.stdout.take().unwrap().read_to_end(&mut shown).await.unwrap();
     assert_eq!((shown.len(), exec.wait().await.unwrap()), (100_000, 3));
     let given = lxd.on_execute_in_instance("t1").when(|call| call.body.command == ["d"]);
-    while given.inputs() != ["given"] {
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(given.inputs(), ["given"]);
     let interactive = InstanceExecPost { interactive: true, ..post("e") };
     let mut terminal = client.execute_in_instance("t1", interactive).spawn().await.unwrap();
     terminal.resize(80, 25).await.unwrap();
-    let mut shown = Vec::new();
+    let (mut typed, mut shown) = (terminal.stdin.take().unwrap(), Vec::new());
+    typed.write_all(b"typed").await.unwrap();
+    typed.flush().await.unwrap();
     terminal.stdout.take().unwrap().read_to_end(&mut shown).await.unwrap();
     assert_eq!((shown.len(), terminal.wait().await.unwrap()), (100_000, 3));
+    let typed = lxd.on_execute_in_instance("t1").when(|call| call.body.interactive);
+    assert_eq!(typed.inputs(), ["typed"]);
     lxd.on_execute_in_instance("t1").assert_called(5);
 }
 
@@ -144,6 +152,58 @@ async fn answers_are_late_cut_or_no_answers() {
     let odd = client.instance("odd").await.unwrap_err();
     assert!(matches!(odd, Error::Decode { .. }), "{odd:?}");
     assert_eq!(client.instance("marked").response().await.unwrap().etag(), Some("e1"));
+}
+
+#[tokio::test]
+async fn a_test_may_look_at_the_mock_where_it_says_what_is_meant() {
+    let lxd = MockLxd::start().await;
+    let made = lxd.on_create_instance();
+    lxd.on_create_instance().operation().succeed();
+    lxd.on_instance("t1").error(404, "not yet");
+    lxd.on_instance("t1").when(move |_| !made.received().is_empty()).reply(Instance::default());
+    let client = lxd.client();
+    assert!(client.instance("t1").await.unwrap_err().is_not_found());
+    client.create_instance(named("t1")).await.unwrap();
+    client.instance("t1").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_sent_tells_two_methods_apart() {
+    let lxd = MockLxd::start().await;
+    lxd.on_restore_instance_backup().operation().succeed();
+    lxd.on_create_instance().operation().fail("it is full");
+    let client = lxd.client();
+    client.restore_instance_backup("backup").await.unwrap();
+    assert!(client.create_instance(named("t1")).await.is_err());
+    lxd.on_restore_instance_backup().assert_called(1);
+    lxd.on_create_instance().assert_called(1);
+    // A level of recursion with more behind it is that level.
+    lxd.on_instances_recursion2().reply(Vec::new());
+    client.instances_recursion2().recursion("2;fields=state").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_when_that_panics_is_told() {
+    let lxd = MockLxd::start().await;
+    lxd.on_instance("t1").when(|call| call.query["project"] == "p").reply(Instance::default());
+    assert_eq!(lxd.client().instance("t1").await.unwrap_err().status(), Some(501));
+    let told = told(lxd);
+    assert!(told.contains("the `when` of GET /1.0/instances/t1 when … panicked"), "{told}");
+}
+
+#[tokio::test]
+async fn a_mock_that_is_gone_is_gone_for_those_who_listen() {
+    let folder = lxd_tests::folder::Folder::new();
+    let socket = folder.0.join("socket");
+    let lxd = MockLxd::start_at(&socket).await;
+    let held = lxd.on_instances();
+    let mut events = lxd.client().events().types(["lifecycle"]).await.unwrap();
+    drop(lxd);
+    held.assert_called(0);
+    std::fs::remove_file(&socket).unwrap();
+    let _another = MockLxd::start_at(&socket).await;
+    let next = tokio::time::timeout(Duration::from_secs(30), events.next()).await.expect("in time");
+    assert_eq!(next.expect("an event").unwrap().content, EventContent::Gap);
 }
 
 /// What a mock tells when it is dropped.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::expectation::Expectation;
-use super::serving::{Socket, begun, ended, next, refusal, response, send, sync, websocket};
+use super::serving::{Socket, begun, ended, next, response, send, sync, websocket};
 use super::{Answer, Came, Shared};
 use crate::body::Body;
 use crate::exec::ExecOutput;
@@ -51,9 +51,9 @@ impl<B> Expectation<B, ExecResult> {
 
     /// What the commands were given as their input until now, in the order in which they were begun.
     pub fn inputs(&self) -> Vec<Bytes> {
-        let state = self.shared.lock();
-        let commands = state.commands.values().filter(|command| self.means(&command.came));
-        commands.map(|command| Bytes::copy_from_slice(&command.input)).collect()
+        let input = |command: &Command| (Arc::clone(&command.came), Bytes::copy_from_slice(&command.input));
+        let inputs: Vec<_> = self.shared.lock().commands.values().map(input).collect();
+        inputs.into_iter().filter(|(came, _)| self.means(came)).map(|(_, input)| input).collect()
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn begin(shared: &Arc<Shared>, came: &Arc<Came>, output: ExecOutput) 
     let (is_interactive, has_sockets) = (flag("interactive"), flag("wait-for-websocket"));
     let mut state = shared.lock();
     let id = state.next_operation();
-    let left = if is_interactive { 1 } else { 2 };
+    let left = if is_interactive { 1 } else { 3 };
     let status = output.status;
     let command = Command { came: Arc::clone(came), output, is_interactive, left, input: BytesMut::new() };
     state.commands.insert(id.clone(), command);
@@ -85,15 +85,15 @@ pub(super) fn begin(shared: &Arc<Shared>, came: &Arc<Came>, output: ExecOutput) 
 }
 
 /// What a command wrote, as a file among the logs of its instance.
-pub(super) fn recorded(shared: &Shared, method: &str, name: &str) -> Response<Body> {
+pub(super) fn recorded(shared: &Shared, method: &str, name: &str) -> Option<Response<Body>> {
     let state = shared.lock();
-    let file = name.strip_prefix("exec_").and_then(|name| name.split_once('.'));
-    let found = file.and_then(|(id, stream)| Some((state.commands.get(id)?, stream)));
-    match (method, found) {
-        ("GET", Some((command, "stdout"))) => bytes(&command.output.stdout),
-        ("GET", Some((command, "stderr"))) => bytes(&command.output.stderr),
-        ("DELETE", Some(_)) => sync(&json!({})),
-        _ => refusal(404, "not found"),
+    let (id, stream) = name.strip_prefix("exec_")?.split_once('.')?;
+    let command = state.commands.get(id)?;
+    match (method, stream) {
+        ("GET", "stdout") => Some(bytes(&command.output.stdout)),
+        ("GET", "stderr") => Some(bytes(&command.output.stderr)),
+        ("DELETE", "stdout" | "stderr") => Some(sync(&json!({}))),
+        _ => None,
     }
 }
 
@@ -107,38 +107,46 @@ pub(super) fn connect(
     came: &Came,
     id: &str,
     upgrade: hyper::upgrade::OnUpgrade,
-) -> Response<Body> {
-    let secret = came.query.get("secret").map_or("", String::as_str);
-    let Some(stream) = secret.strip_prefix("secret-").map(str::to_owned) else {
-        return refusal(404, "not found");
-    };
-    let written = match shared.lock().commands.get(id) {
-        None => return refusal(404, "not found"),
-        Some(command) => match stream.as_str() {
-            "0" if !command.is_interactive => None,
-            "0" | "1" => Some(command.output.stdout.clone()),
+) -> Option<Response<Body>> {
+    let stream = came.query.get("secret")?.strip_prefix("secret-")?.to_owned();
+    let written = {
+        let state = shared.lock();
+        let command = state.commands.get(id)?;
+        match stream.as_str() {
+            "0" if command.is_interactive => Some(command.output.stdout.clone()),
+            "1" => Some(command.output.stdout.clone()),
             "2" => Some(command.output.stderr.clone()),
             _ => None,
-        },
-    };
-    let (shared, id) = (Arc::clone(shared), id.to_owned());
-    websocket(came, upgrade, move |socket| async move {
-        match written {
-            Some(written) => write(&shared, &id, socket, written).await,
-            None => read(&shared, &id, socket, stream == "0").await,
         }
-    })
+    };
+    let (state, id) = (Arc::clone(shared), id.to_owned());
+    Some(websocket(shared, came, upgrade, move |mut socket| async move {
+        if let Some(written) = &written {
+            write(&mut socket, written).await;
+        }
+        if stream == "0" || stream == "control" {
+            read(&state, &id, &mut socket, stream == "0").await;
+        }
+        drop(socket);
+        if stream != "control" {
+            end(&state, &id);
+        }
+    }))
 }
 
-/// Sends what a command wrote, and ends the command with the last of its streams.
-async fn write(shared: &Shared, id: &str, mut socket: Socket, written: Vec<u8>) {
-    let mut sent = true;
+/// Sends what a command wrote.
+async fn write(socket: &mut Socket, written: &[u8]) {
     for piece in written.chunks(32 << 10) {
-        sent = sent && send(&mut socket, Message::binary(piece.to_vec())).await;
+        if !send(socket, Message::binary(piece.to_vec())).await {
+            // A reader that has gone is one that has had enough.
+            return;
+        }
     }
-    // A reader that has gone is one that has had enough.
-    let _told = sent && send(&mut socket, Message::text("")).await;
-    drop(socket);
+    let _told = send(socket, Message::text("")).await;
+}
+
+/// Ends a command with the last of its streams.
+fn end(shared: &Shared, id: &str) {
     let mut state = shared.lock();
     let Some(command) = state.commands.get_mut(id) else { return };
     command.left = command.left.saturating_sub(1);
@@ -149,8 +157,8 @@ async fn write(shared: &Shared, id: &str, mut socket: Socket, written: Vec<u8>) 
 }
 
 /// Reads what a command is given, or what controls it, until that ends.
-async fn read(shared: &Shared, id: &str, mut socket: Socket, is_input: bool) {
-    while let Some(message) = next(&mut socket).await {
+async fn read(shared: &Shared, id: &str, socket: &mut Socket, is_input: bool) {
+    while let Some(message) = next(socket).await {
         match message {
             Message::Binary(bytes) if is_input => {
                 if let Some(command) = shared.lock().commands.get_mut(id) {

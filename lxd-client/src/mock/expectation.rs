@@ -114,7 +114,8 @@ impl<B, R> Expectation<B, R> {
         MockOperation { expectation: self, progress: Vec::new() }
     }
 
-    /// Makes sure that the call came so many times until now, expected or not.
+    /// Makes sure that the call came so many times until now, expected or not. (The client itself asks for
+    /// `GET /1.0` and for events, when it begins to follow operations.)
     ///
     /// # Panics
     ///
@@ -126,8 +127,9 @@ impl<B, R> Expectation<B, R> {
     }
 
     fn calls(&self) -> Vec<Arc<Came>> {
-        let state = self.shared.lock();
-        state.came.iter().map(|(came, _)| came).filter(|came| self.means(came)).cloned().collect()
+        // Not under the lock: what the test says may look at the mock.
+        let came: Vec<_> = self.shared.lock().came.iter().map(|(came, _)| Arc::clone(came)).collect();
+        came.into_iter().filter(|came| self.means(came)).collect()
     }
 
     /// Whether a request is meant.
@@ -137,12 +139,14 @@ impl<B, R> Expectation<B, R> {
 
     pub(super) fn answer(self, answer: Answer) {
         let Self { shared, served, arguments, accepts, manner, .. } = self;
-        shared.lock().script.push(Line { served, arguments, accepts, answer, manner });
+        let line = Line { served, arguments, accepts, answer, manner };
+        shared.lock().script.push(Arc::new(line));
     }
 }
 
 impl<B: MockBody, R> Expectation<B, R> {
-    /// Means only the calls that are so. What cannot be read as the body is none of them.
+    /// Means only the calls that are so. What cannot be read as the body is none of them. What is given here may
+    /// look at other expectations, but must not keep the mock itself alive.
     pub fn when(mut self, is_meant: impl Fn(&MockCall<B>) -> bool + Send + Sync + 'static) -> Self {
         let before = self.accepts.take();
         self.accepts = Some(Arc::new(move |came| {

@@ -10,12 +10,13 @@ mod serving;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
@@ -37,6 +38,8 @@ pub(crate) struct Served {
     path: &'static str,
     /// The query that belongs to the path.
     query: &'static str,
+    /// Whether it sends JSON, where that tells it apart from another one.
+    json: Option<bool>,
     answers: Answers,
 }
 
@@ -44,7 +47,8 @@ pub(crate) struct Served {
 ///
 /// For each method of [`Client`] there is one that begins with `on_`: it takes what is in the path, and gives an
 /// [`Expectation`], which says what is answered. Where several fit a call, the latest does. A background
-/// operation ends, and is told by events, as a real one.
+/// operation ends, and is told by events, as a real one. By itself, it answers `GET /1.0`, with little, and what
+/// the client asks of events and operations.
 ///
 /// ```
 /// use lxd_client::mock::MockLxd;
@@ -85,15 +89,39 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// What is expected, in the order of the test.
-    script: Vec<Line>,
-    /// What came, and whether it was expected.
-    came: Vec<(Arc<Came>, bool)>,
+    script: Vec<Arc<Line>>,
+    /// What came, and what became of it.
+    came: Vec<(Arc<Came>, Outcome)>,
+    /// What went wrong beside that.
+    faults: Vec<String>,
     /// The operations that were begun, as they are now, by their UUIDs.
     operations: BTreeMap<String, Value>,
     /// Those of them that are commands.
     commands: BTreeMap<String, Command>,
-    /// Those who follow the events, each with its project; all of them where there is none.
-    followers: Vec<(Option<String>, UnboundedSender<String>)>,
+    followers: Vec<Follower>,
+    /// What goes on beside the connections, and ends with the mock.
+    tasks: Vec<AbortHandle>,
+}
+
+/// Somebody who follows the events.
+struct Follower {
+    /// Of which project; of all where there is none.
+    project: Option<String>,
+    wants_operations: bool,
+    sender: UnboundedSender<String>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Outcome {
+    /// The test had said what is answered.
+    Expected,
+    /// The mock knew by itself.
+    Served,
+    /// Nobody expected it.
+    Unexpected,
+    /// The same, and it was told.
+    Told,
 }
 
 impl Shared {
@@ -157,7 +185,10 @@ const VARIANTS: [&str; 2] = ["recursion", "public"];
 impl Came {
     /// Whether it is this operation, with these arguments in the path.
     fn is(&self, served: &Served, arguments: &[String]) -> bool {
+        let kind = self.headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap_or(""));
+        let is_json = kind.starts_with("application/json");
         self.method == served.method
+            && served.json.is_none_or(|json| json == is_json)
             && self.is_variant(served)
             && self.differences(served, arguments) == Some(0)
     }
@@ -169,7 +200,10 @@ impl Came {
                 None => (pair == name).then(String::new),
             })
         };
-        VARIANTS.iter().all(|name| self.query.get(*name) == wanted(name).as_ref())
+        // Behind a semicolon, newer servers take which fields are wanted.
+        let level =
+            |name: &str| self.query.get(name).map(|value| value.split(';').next().unwrap_or_default());
+        VARIANTS.iter().all(|name| level(name) == wanted(name).as_deref())
     }
 
     /// In how many arguments it differs; nothing where it is another path.
@@ -204,8 +238,14 @@ impl Came {
 }
 
 impl Line {
-    fn fits(&self, came: &Came) -> bool {
-        came.is(self.served, &self.arguments) && self.accepts.as_ref().is_none_or(|accepts| accepts(came))
+    /// Whether it is meant by a request; an error where the test's own code panics.
+    fn fits(&self, came: &Came) -> Result<bool, String> {
+        if !came.is(self.served, &self.arguments) {
+            return Ok(false);
+        }
+        let Some(accepts) = &self.accepts else { return Ok(true) };
+        catch_unwind(AssertUnwindSafe(|| accepts(came)))
+            .map_err(|_| format!("the `when` of {} panicked at {}", self.shown(), came.shown()))
     }
 
     fn shown(&self) -> String {
@@ -229,8 +269,12 @@ impl Line {
             (3, "another variant by its query")
         } else if differences > 0 {
             (2, "other names in the path")
-        } else {
+        } else if self.accepts.is_some() {
             (1, "refused by its `when`")
+        } else if self.served.json.is_some() {
+            (2, "another kind of body")
+        } else {
+            (1, "expected only after the call came")
         };
         Some((much + differences, format!("{}: {how}", self.shown())))
     }
@@ -306,11 +350,12 @@ impl State {
 
     /// What came that nobody expected, for people. It is told once.
     fn unexpected(&mut self) -> Option<String> {
-        let mut told = String::new();
-        for (came, _) in self.came.extract_if(.., |(_, expected)| !*expected) {
+        let mut told = self.faults.drain(..).map(|fault| fault + "\n").collect::<String>();
+        for (came, outcome) in self.came.iter_mut().filter(|(_, outcome)| *outcome == Outcome::Unexpected) {
+            *outcome = Outcome::Told;
             // Writing to a text does not fail.
             let _ = writeln!(told, "nobody expected {}", came.shown());
-            let nearest = self.script.iter().filter_map(|line| line.difference(&came));
+            let nearest = self.script.iter().filter_map(|line| line.difference(came));
             if let Some((_, how)) = nearest.min_by_key(|(much, _)| *much) {
                 let _ = writeln!(told, "  the nearest is {how}");
             }
@@ -332,6 +377,9 @@ impl State {
 impl Drop for MockLxd {
     fn drop(&mut self) {
         self.serving.abort();
+        for task in self.shared.lock().tasks.drain(..) {
+            task.abort();
+        }
         if !std::thread::panicking() {
             self.verify();
         }

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use futures_core::Stream;
 use futures_sink::Sink;
@@ -27,11 +28,14 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::expectation::{progress, told};
-use super::{Answer, Came, Shared, State, commands};
+use super::{Answer, Came, Follower, Outcome, Shared, State, commands};
 use crate::arriving::Arriving;
 use crate::body::Body;
 use crate::call::Answers;
 use crate::client::limits::Limits;
+
+/// How long an operation takes for each progress that it tells.
+const STEP: Duration = Duration::from_millis(10);
 
 /// Serves all who come over TCP, until this is dropped.
 pub(super) async fn tcp(listener: TcpListener, shared: Arc<Shared>) {
@@ -76,16 +80,22 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
     });
     let (method, query, headers) = (head.method.to_string(), query.collect(), head.headers);
     let came = Arc::new(Came { method, path, query, headers, body });
-    let expected = {
-        let mut state = shared.lock();
-        let line = state.script.iter().rev().find(|line| line.fits(&came));
-        let answer = line.map(|line| (line.served.answers, line.answer.clone(), line.manner.clone()));
-        if answer.is_some() {
-            state.came.push((Arc::clone(&came), true));
+    // Not under the lock: what the test says may look at the mock.
+    let script = shared.lock().script.clone();
+    let mut expected = None;
+    for line in script.iter().rev() {
+        match line.fits(&came) {
+            Ok(true) => {
+                expected = Some((line.served.answers, line.answer.clone(), line.manner.clone()));
+                break;
+            }
+            Ok(false) => {}
+            Err(fault) => shared.lock().faults.push(fault),
         }
-        answer
-    };
+    }
+    let note = |outcome| shared.lock().came.push((Arc::clone(&came), outcome));
     if let Some((answers, expected, manner)) = expected {
+        note(Outcome::Expected);
         if let Some(delay) = manner.delay {
             tokio::time::sleep(delay).await;
         }
@@ -93,27 +103,34 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
         response.headers_mut().extend(manner.headers);
         return response;
     }
+    match by_itself(shared, &came, upgrade) {
+        Some(served) => {
+            note(Outcome::Served);
+            served
+        }
+        None => {
+            note(Outcome::Unexpected);
+            refusal(501, &format!("the mock does not expect {} /{}", came.method, came.path.join("/")))
+        }
+    }
+}
+
+/// What needs no expectation.
+fn by_itself(shared: &Arc<Shared>, came: &Came, upgrade: Option<OnUpgrade>) -> Option<Response<Body>> {
     let path: Vec<_> = came.path.iter().map(String::as_str).collect();
     match (came.method.as_str(), &path[..], upgrade) {
-        ("GET", ["1.0"], _) => sync(&json!({"api_status": "stable", "auth": "trusted", "environment": {}})),
-        ("GET", ["1.0", "events"], Some(upgrade)) => events(shared, &came, upgrade),
+        ("GET", ["1.0"], _) => {
+            Some(sync(&json!({"api_status": "stable", "auth": "trusted", "environment": {}})))
+        }
+        ("GET", ["1.0", "events"], Some(upgrade)) => Some(events(shared, came, upgrade)),
         ("GET", ["1.0", "operations", id, "websocket"], Some(upgrade)) => {
-            commands::connect(shared, &came, id, upgrade)
+            commands::connect(shared, came, id, upgrade)
         }
-        (method, ["1.0", "instances", _, "logs", name], _) if name.starts_with("exec_") => {
-            commands::recorded(shared, method, name)
-        }
+        (method, ["1.0", "instances", _, "logs", name], _) => commands::recorded(shared, method, name),
         ("GET", ["1.0", "operations", id] | ["1.0", "operations", id, "wait"], _) => {
-            match shared.lock().operations.get(*id) {
-                Some(operation) => sync(operation),
-                None => refusal(404, "not found"),
-            }
+            shared.lock().operations.get(*id).map(sync)
         }
-        _ => {
-            let message = format!("the mock does not expect {} /{}", came.method, path.join("/"));
-            shared.lock().came.push((Arc::clone(&came), false));
-            refusal(501, &message)
-        }
+        _ => None,
     }
 }
 
@@ -139,11 +156,23 @@ fn given(shared: &Arc<Shared>, came: &Arc<Came>, answers: Answers, answer: Answe
             let mut state = shared.lock();
             let id = state.next_operation();
             let response = begun(&mut state, came, &id, Value::Null);
-            for text in steps {
-                let running = told(&id, 103, "", progress(&text));
-                announce(&mut state, came, &running);
+            if steps.is_empty() {
+                ended(&mut state, came, &id, status, &error, metadata);
+                return response;
             }
-            ended(&mut state, came, &id, status, &error, metadata);
+            let (later, came) = (Arc::clone(shared), Arc::clone(came));
+            let going_on = tokio::spawn(async move {
+                for text in steps {
+                    tokio::time::sleep(STEP).await;
+                    let mut state = later.lock();
+                    let running = told(&id, 103, "", progress(&text));
+                    announce(&mut state, &came, &running);
+                    state.operations.insert(id.clone(), running);
+                }
+                tokio::time::sleep(STEP).await;
+                ended(&mut later.lock(), &came, &id, status, &error, metadata);
+            });
+            state.tasks.push(going_on.abort_handle());
             response
         }
     }
@@ -177,18 +206,21 @@ fn announce(state: &mut State, came: &Came, operation: &Value) {
         "location": "none", "project": project,
     });
     let event = event.to_string();
-    state.followers.retain(|(of, follower)| {
-        of.as_deref().is_some_and(|of| of != project) || follower.send(event.clone()).is_ok()
+    state.followers.retain(|follower| {
+        let is_other = follower.project.as_deref().is_some_and(|of| of != project);
+        is_other || !follower.wants_operations || follower.sender.send(event.clone()).is_ok()
     });
 }
 
 /// Lets somebody follow the events.
 fn events(shared: &Arc<Shared>, came: &Came, upgrade: OnUpgrade) -> Response<Body> {
     let (sender, receiver) = unbounded_channel();
-    let everywhere = came.query.get("all-projects").is_some_and(|all| all == "true");
-    let project = came.query.get("project").cloned().unwrap_or_else(|| "default".to_owned());
-    shared.lock().followers.push(((!everywhere).then_some(project), sender));
-    websocket(came, upgrade, |socket| tell(socket, receiver))
+    let given = |name: &str| came.query.get(name).map(String::as_str);
+    let project = given("project").unwrap_or("default").to_owned();
+    let project = (given("all-projects") != Some("true")).then_some(project);
+    let wants_operations = given("type").is_none_or(|types| types.split(',').any(|kind| kind == "operation"));
+    shared.lock().followers.push(Follower { project, wants_operations, sender });
+    websocket(shared, came, upgrade, |socket| tell(socket, receiver))
 }
 
 /// A websocket of this side.
@@ -196,17 +228,19 @@ pub(super) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// Makes a websocket of a connection, and uses it.
 pub(super) fn websocket<F: Future<Output = ()> + Send>(
+    shared: &Shared,
     came: &Came,
     upgrade: OnUpgrade,
     work: impl FnOnce(Socket) -> F + Send + 'static,
 ) -> Response<Body> {
     let Some(key) = came.headers.get("sec-websocket-key") else { return refusal(400, "no websocket") };
     let accept = derive_accept_key(key.as_bytes());
-    tokio::spawn(async move {
+    let working = tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
             work(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await).await;
         }
     });
+    shared.lock().tasks.push(working.abort_handle());
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();

@@ -13,7 +13,7 @@ pub(crate) fn mock(model: &Model) -> TokenStream {
     let expectations = model
         .operations
         .iter()
-        .flat_map(|operation| operation.methods.iter().map(|method| expectation(operation, method)));
+        .flat_map(|operation| operation.methods.iter().map(|method| self::expectation(operation, method)));
     quote! {
         #[allow(unused_imports)]
         use std::collections::BTreeMap;
@@ -45,6 +45,14 @@ fn expectation(operation: &Operation, method: &Method) -> TokenStream {
     let result = result(operation);
     let (id, http, path, query) = (&operation.id, operation.http, &operation.path, &operation.fixed_query);
     let answers = answers(operation);
+    // Where there are two methods, what is sent tells them apart.
+    let json = match &method.body {
+        Some(body) if operation.methods.len() > 1 => {
+            let is_json = body.json.is_some();
+            quote!(Some(#is_json))
+        }
+        _ => quote!(None),
+    };
     let mut about = docs::Docs::default();
     let shown = if query.is_empty() { String::new() } else { format!("?{query}") };
     about.markdown(format!("What is to come of [`Client::{0}`](crate::Client::{0}).", method.name));
@@ -55,7 +63,14 @@ fn expectation(operation: &Operation, method: &Method) -> TokenStream {
         #deprecated
         pub fn #name(&self, #(#arguments: &str),*) -> Expectation<#body, #result> {
             self.expect(
-                &Served { id: #id, method: #http, path: #path, query: #query, answers: Answers::#answers },
+                &Served {
+                    id: #id,
+                    method: #http,
+                    path: #path,
+                    query: #query,
+                    json: #json,
+                    answers: Answers::#answers,
+                },
                 &[#(#arguments),*],
             )
         }
