@@ -56,6 +56,11 @@ impl Daemon {
         &self.folder
     }
 
+    /// A folder for what `lxc` keeps of it, which belongs to who runs the test and goes with the daemon.
+    pub fn configuration(&self) -> PathBuf {
+        self.folder.with_extension("lxc")
+    }
+
     /// Puts a file into its folder, for the next start.
     ///
     /// # Panics
@@ -150,6 +155,10 @@ impl Daemon {
         }
         let removed = as_root("rm").args(["-rf", "--one-file-system"]).arg(&self.folder).status();
         assert!(removed.expect("the command `rm`").success());
+        match std::fs::remove_dir_all(self.configuration()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.expect("the folder of `lxc`"),
+        }
     }
 }
 

@@ -14,17 +14,11 @@ use lxd_tests::real::{Place, root_disk};
 fn lxc(daemon: &Daemon, arguments: &[&str]) -> String {
     let folder = daemon.folder();
     let mut lxc = Command::new("lxc");
-    lxc.env("LXD_DIR", folder).env("LXD_SOCKET", daemon.socket()).env("LXD_CONF", configuration(daemon));
+    lxc.env("LXD_DIR", folder).env("LXD_SOCKET", daemon.socket()).env("LXD_CONF", daemon.configuration());
     let output = lxc.args(arguments).output().expect("lxc");
     let (told, wrong) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "lxc {arguments:?}: {told}{wrong}");
     told.into_owned()
-}
-
-/// Where `lxc` keeps it.
-fn configuration(daemon: &Daemon) -> std::path::PathBuf {
-    let name = daemon.folder().file_name().expect("a name").to_string_lossy().into_owned();
-    std::env::temp_dir().join(format!("{name}-conf"))
 }
 
 /// The token that `lxc` prints, which is its last line.
@@ -181,7 +175,7 @@ async fn the_remotes_of_lxc_can_be_used() {
         let daemon = daemon.lock().await;
         let address = daemon.listen().await;
         daemon.configure("core.trust_password", "open sesame").await;
-        let folder = configuration(&daemon);
+        let folder = daemon.configuration();
         let remove = Removed(&folder);
         lxc(
             &daemon,
@@ -226,7 +220,7 @@ async fn a_cluster_lets_a_member_in_by_its_token() {
     with_daemon(|daemon| async move {
         let daemon = daemon.lock().await;
         let address = daemon.listen().await;
-        let folder = configuration(&daemon);
+        let folder = daemon.configuration();
         let _removed = Removed(&folder);
         lxc(&daemon, &["cluster", "enable", "node1"]);
         let token = token(&daemon, &["cluster", "add", "node2"]);
