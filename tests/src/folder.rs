@@ -1,6 +1,7 @@
-//! Folders for files of tests, which go when the test has ended, in one way or another.
+//! Folders for files of tests, which go when the test has ended, in one way or another, and the hashes of files.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder of a test, which is removed when this is dropped.
@@ -46,4 +47,15 @@ impl Drop for Folder {
         // To panic while a test does would hide why.
         assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
     }
+}
+
+/// What `sha256sum` says of these files, one after the other.
+///
+/// # Panics
+///
+/// Where there is no shell.
+pub fn sha256(paths: &[PathBuf]) -> String {
+    let script = ["-c", "cat \"$@\" | sha256sum", "sh"];
+    let output = Command::new("sh").args(script).args(paths).output().expect("a shell");
+    String::from_utf8_lossy(&output.stdout).chars().take(64).collect()
 }

@@ -10,7 +10,7 @@ use lxd_client::types::{
     InstanceSource, InstanceType, InstancesPost, ProfilesPost, SourceType,
 };
 use lxd_client::{Body, Error, Transferred};
-use lxd_tests::folder::Folder;
+use lxd_tests::folder::{Folder, sha256};
 use lxd_tests::reading::Broken;
 use lxd_tests::real::{map, names, texts, with_project};
 
@@ -229,13 +229,6 @@ async fn an_instance_is_published() {
         Ok(())
     })
     .await;
-}
-
-/// What `sha256sum` says of these files, one after the other.
-fn sha256(paths: &[PathBuf]) -> String {
-    let script = ["-c", "cat \"$@\" | sha256sum", "sh"];
-    let output = Command::new("sh").args(script).args(paths).output().expect("a shell");
-    String::from_utf8_lossy(&output.stdout).chars().take(64).collect()
 }
 
 /// Makes the two files of an image of one, as others publish them.

@@ -12,7 +12,7 @@ use lxd_client::types::{
 };
 use lxd_client::{Body, Client, Error, FileEntry, Identity, Transferred};
 use lxd_tests::daemon::{Daemon, with_daemon};
-use lxd_tests::folder::Folder;
+use lxd_tests::folder::{Folder, sha256};
 use lxd_tests::reading::Broken;
 use lxd_tests::real::{Place, client, map, names, root_disk, texts, with_project};
 use tokio::io::AsyncReadExt;
@@ -36,11 +36,6 @@ fn hash_in(archive: &Path, name: &str) -> String {
     String::from_utf8_lossy(&output.stdout).chars().take(64).collect()
 }
 
-fn hash_of(path: &Path) -> String {
-    let output = Command::new("sha256sum").arg(path).output().expect("sha256sum");
-    String::from_utf8_lossy(&output.stdout).chars().take(64).collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_goes_to_a_file_and_comes_back() {
     with_project(|place| async move {
@@ -61,7 +56,7 @@ async fn a_backup_goes_to_a_file_and_comes_back() {
         let last = { *told.lock().unwrap() };
         assert_eq!((last.bytes, last.total), (length, Some(length)));
         let inside = "backup/container/rootfs/root/content";
-        assert_eq!(hash_in(&path, inside), hash_of(&folder.0.join("content")));
+        assert_eq!(hash_in(&path, inside), sha256(&[folder.0.join("content")]));
 
         // From a file, and from what does not say how long it is.
         let sent = lxd.restore_instance_backup(Body::file(&path).await?).name("two");
@@ -118,7 +113,7 @@ async fn a_volume_goes_to_a_file_and_comes_back() {
             Ok::<_, Error>(path)
         };
         let path = export("v").await?;
-        let expected = hash_of(&folder.0.join("content"));
+        let expected = sha256(&[folder.0.join("content")]);
         assert_eq!(hash_in(&path, "backup/volume/content"), expected);
         let sent = Body::file(&path).await?;
         lxd.restore_storage_pool_volume_backup("default", "custom", sent).name("w").await?;
@@ -169,7 +164,7 @@ async fn a_stranger_downloads_by_a_secret() {
         let secret = lxd.initiate_image_upload(&fingerprint).await?.secret;
         let image = stranger.export_image(&fingerprint).secret(&secret).await?;
         let saved = image.save(&folder.0).await?;
-        assert_eq!(hash_of(&saved[0]), fingerprint);
+        assert_eq!(sha256(&saved), fingerprint);
         Ok(())
     })
     .await;

@@ -119,7 +119,10 @@ impl Request {
             Sent::Json(Err(error)) => return self.fault(format!("the body cannot be sent: {error}")),
             Sent::Bytes(body) => (body.content_type(), body),
         };
-        self.header(CONTENT_TYPE, &kind);
+        match kind {
+            Cow::Borrowed(kind) => drop(self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind))),
+            Cow::Owned(kind) => self.header(CONTENT_TYPE, &kind),
+        }
         self.body = body;
     }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::servers::Reachable;
-use super::{CopyMode, changing, migration, put, put_all, reading};
+use super::{CopyMode, changing, migration, put, put_all, reading, start};
 use crate::answer::RawAnswer;
 use crate::body::Body;
 use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Sent};
@@ -140,7 +140,7 @@ impl CopyImage {
             let secret = match image["public"] == true {
                 true => None,
                 // Each can be used once.
-                false => Some(start(&self.source, &SECRET, &[fingerprint], json!({})).await?),
+                false => Some(start(&self.source, &SECRET, &[fingerprint], &Map::new()).await?),
             };
             if let Some(secret) = &secret {
                 from["secret"] = secret.metadata()["secret"].clone();
@@ -148,12 +148,9 @@ impl CopyImage {
             let mut wanted = wanted.clone();
             put(&mut wanted, "source", from);
             let (copied, is_address_good) =
-                self.ended(start(&self.target, &CREATE, &[], wanted.into()).await, image).await;
-            if let Some(secret) = secret
-                && let Err(error) = secret.cancel().await
-            {
-                // It has been used, or ends with the server.
-                tracing::debug!(target: "lxd_client::copies", %error, "the secret of an image is left");
+                self.ended(start(&self.target, &CREATE, &[], &wanted).await, image).await;
+            if let Some(secret) = &secret {
+                let_go(secret).await;
             }
             match copied {
                 Ok(()) => return Ok(()),
@@ -174,28 +171,25 @@ impl CopyImage {
             let mut wanted = wanted.clone();
             let from = json!({"type": "image", "mode": "push", "fingerprint": fingerprint});
             put(&mut wanted, "source", from);
-            let expected = start(&self.target, &CREATE, &[], wanted.clone().into()).await?;
-            let mut to = json!({
-                "target": address,
-                "certificate": reachable.certificate,
-                "secret": expected.metadata()["secret"],
-            });
+            let expected = start(&self.target, &CREATE, &[], &wanted).await?;
+            let mut to = Map::from_iter([
+                ("target".to_owned(), json!(address)),
+                ("certificate".to_owned(), json!(reachable.certificate)),
+                ("secret".to_owned(), expected.metadata()["secret"].clone()),
+            ]);
             if let Some(project) = self.target.default_project() {
-                to["project"] = json!(project);
+                to.insert("project".to_owned(), json!(project));
             }
             if let Some(profiles) = wanted.get("profiles") {
-                to["profiles"] = profiles.clone();
+                to.insert("profiles".to_owned(), profiles.clone());
             }
             let (pushed, is_address_good) =
-                self.ended(start(&self.source, &PUSH, &[fingerprint], to).await, image).await;
+                self.ended(start(&self.source, &PUSH, &[fingerprint], &to).await, image).await;
             match pushed {
                 Ok(()) => return Ok(()),
                 Err(error) => failures.add(error),
             }
-            if let Err(error) = expected.cancel().await {
-                // It has been used, or ends with the server.
-                tracing::debug!(target: "lxd_client::copies", %error, "the wait for an image is left");
-            }
+            let_go(&expected).await;
             if is_address_good {
                 break;
             }
@@ -281,14 +275,12 @@ impl CopyImage {
     }
 }
 
-async fn start(
-    client: &Client,
-    endpoint: &'static Endpoint,
-    path: &[&str],
-    body: Value,
-) -> Result<Operation, Error> {
-    let sent = Sent::Json(serde_json::to_vec(&body));
-    Call::<(), NoParameters>::of(Request::new(sent, client, endpoint, path)).start().await
+/// Lets go of an operation that waits for somebody who is not to come.
+async fn let_go(waiting: &Operation) {
+    if let Err(error) = waiting.cancel().await {
+        // It has been used, or ends with the server.
+        tracing::debug!(target: "lxd_client::copies", %error, "the secret of an image is left");
+    }
 }
 
 async fn done(

@@ -10,9 +10,9 @@ use tokio::task::JoinSet;
 
 use super::relay::relay;
 use super::servers::Reachable;
-use super::{CopyMode, put_all};
+use super::{CopyMode, put_all, start};
 use crate::answer::WebSocket;
-use crate::call::{Call, Endpoint, NoParameters, Request, Sent};
+use crate::call::Endpoint;
 use crate::client::Client;
 use crate::error::Error;
 use crate::operation::Operation;
@@ -51,9 +51,7 @@ impl Side {
         let mut body = self.body.clone();
         put_all(&mut body, more);
         let path: Vec<_> = self.path.iter().map(String::as_str).collect();
-        let sent = Sent::Json(serde_json::to_vec(&body));
-        let request = Request::new(sent, &self.client, self.endpoint, &path);
-        Call::<(), NoParameters>::of(request).start().await
+        start(&self.client, self.endpoint, &path, &body).await
     }
 }
 

@@ -18,6 +18,7 @@ use self::migration::{Migration, Side};
 use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Sent};
 use crate::client::Client;
 use crate::error::Error;
+use crate::operation::Operation;
 use crate::transferred::{Report, Transferred};
 
 const INSTANCES: &str = "/1.0/instances";
@@ -355,6 +356,17 @@ fn rising(mut report: impl FnMut(Transferred) + Send + 'static) -> Report {
             report(done);
         }
     })
+}
+
+/// Begins an operation by a call that sends JSON.
+async fn start(
+    client: &Client,
+    endpoint: &'static Endpoint,
+    path: &[&str],
+    body: &Map<String, Value>,
+) -> Result<Operation, Error> {
+    let sent = Sent::Json(serde_json::to_vec(body));
+    Call::<(), NoParameters>::of(Request::new(sent, client, endpoint, path)).start().await
 }
 
 /// What is to be another, field by field.

@@ -9,18 +9,21 @@ mod serving;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::io;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 
 use self::commands::Command;
 pub use self::expectation::{Expectation, MockBody, MockCall, MockOperation, Uploaded};
@@ -289,7 +292,9 @@ impl MockLxd {
     pub async fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
-        Self::with(format!("http://{address}"), |shared| tokio::spawn(serving::tcp(listener, shared)))
+        Self::with(format!("http://{address}"), move |context| {
+            listener.poll_accept(context).map_ok(|(stream, _)| stream)
+        })
     }
 
     /// Starts a server at a Unix socket, within a Tokio runtime. The socket is left when this is dropped.
@@ -301,12 +306,15 @@ impl MockLxd {
         let socket = std::path::absolute(socket).expect("a path");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let endpoint = format!("unix://{}", socket.display());
-        Self::with(endpoint, |shared| tokio::spawn(serving::unix(listener, shared)))
+        Self::with(endpoint, move |context| listener.poll_accept(context).map_ok(|(stream, _)| stream))
     }
 
-    fn with(endpoint: String, serve: impl FnOnce(Arc<Shared>) -> JoinHandle<()>) -> Self {
+    fn with<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        endpoint: String,
+        accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>> + Send + 'static,
+    ) -> Self {
         let shared = Arc::<Shared>::default();
-        let serving = serve(Arc::clone(&shared)).abort_handle();
+        let serving = tokio::spawn(serving::serve(accept, Arc::clone(&shared))).abort_handle();
         Self { shared, endpoint, serving }
     }
 

@@ -3,9 +3,10 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -19,7 +20,6 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
@@ -37,19 +37,13 @@ use crate::client::limits::Limits;
 /// How long an operation takes for each progress that it tells.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Serves all who come over TCP, until this is dropped.
-pub(super) async fn tcp(listener: TcpListener, shared: Arc<Shared>) {
+/// Serves all whom a listener accepts, until this is dropped.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,
+    shared: Arc<Shared>,
+) {
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(connection(stream, Arc::clone(&shared)));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-/// The same over a Unix socket.
-pub(super) async fn unix(listener: UnixListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok(stream) = poll_fn(&mut accept).await {
         connections.spawn(connection(stream, Arc::clone(&shared)));
         while connections.try_join_next().is_some() {}
     }
