@@ -430,8 +430,9 @@ impl<'a> Schemas<'a> {
             };
             for from in [stem.to_owned(), format!("{stem}Full")] {
                 let Some(source) = record(&from) else { continue };
-                let taken = target.iter().filter(|field| !field.request_only || holds(source, field));
-                let fields: Option<Vec<(String, bool)>> = taken
+                let fields: Option<Vec<(String, bool)>> = target
+                    .iter()
+                    .filter(|field| !field.request_only)
                     .map(|field| holds(source, field).then(|| (field.name.clone(), field.absent_differs)))
                     .collect();
                 if let Some(fields) = fields.filter(|fields| !fields.is_empty()) {
