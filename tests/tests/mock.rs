@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
 use lxd_client::mock::MockLxd;
 use lxd_client::types::{
-    ImageResult, ImagesPost, Instance, InstanceExecPost, InstancePatch, InstancesPost, Profile,
-    StorageVolumesPost,
+    EventLifecycle, EventLogging, ExecResult, ImageResult, ImagesPost, Instance, InstanceExecPost,
+    InstancePatch, InstancesPost, Profile, StorageVolumesPost,
 };
 use lxd_client::{Body, Error, EventContent, ExecOutput};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -257,4 +257,131 @@ async fn a_test_can_look_before_the_end() {
     assert!(panic.downcast::<String>().unwrap().contains("GET /1.0/resources"));
     // It is told once.
     drop(lxd);
+}
+
+#[tokio::test]
+async fn answers_in_turn() {
+    let lxd = MockLxd::start().await;
+    let state = |status: &str| Instance { status: status.into(), ..Default::default() };
+    lxd.on_instance("t1").reply(state("Running"));
+    lxd.on_instance("t1").once().error(404, "not yet");
+    lxd.on_instance("t1").once().reply(state("Stopped"));
+    let client = lxd.client();
+    assert!(client.instance("t1").await.unwrap_err().is_not_found());
+    for expected in ["Stopped", "Running", "Running"] {
+        assert_eq!(client.instance("t1").await.unwrap().status, expected);
+    }
+    lxd.on_profile("p").once().reply(Profile::default());
+    client.profile("p").await.unwrap();
+    assert!(client.profile("p").await.is_err());
+    let told = told(lxd);
+    assert!(
+        told.contains("nobody expected GET /1.0/profiles/p\n  the nearest is GET /1.0/profiles/p: used up"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn consoles_are_fed_from_the_test() {
+    let lxd = MockLxd::start().await;
+    let mut sessions = lxd.on_connect_instance_console("t1").sessions();
+    let console = lxd.client().console("t1");
+    let mut terminal = console.attach(80, 25).await.unwrap();
+    let mut session = sessions.next().await;
+    let mut socket = session.socket("0").await;
+    socket.send(b"login: ".to_vec().into()).await.unwrap();
+    let mut shown = [0; 7];
+    terminal.read_exact(&mut shown).await.unwrap();
+    assert_eq!(&shown, b"login: ");
+    terminal.write_all(b"root\n").await.unwrap();
+    terminal.flush().await.unwrap();
+    assert_eq!(socket.next().await.unwrap().unwrap().into_data(), &b"root\n"[..]);
+    terminal.resize(100, 40).await.unwrap();
+    let mut control = session.socket("control").await;
+    let resize = control.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(resize.contains("window-resize") && resize.contains("100"), "{resize}");
+    // The server's end of it, then the operation's.
+    socket.close().await.unwrap();
+    assert_eq!(terminal.read(&mut shown).await.unwrap(), 0);
+    let operation = lxd.client().operation_handle(terminal.operation().id());
+    session.fail("the console is gone");
+    let failed = operation.wait().await.unwrap_err();
+    assert!(
+        matches!(&failed, Error::Operation { message, .. } if message == "the console is gone"),
+        "{failed:?}"
+    );
+
+    // Of a graphical one, each channel is a websocket.
+    let graphical = console.vga().await.unwrap();
+    let mut session = sessions.next().await;
+    for channel in [b"one", b"two"] {
+        let mut stream = graphical.open().await.unwrap();
+        let mut socket = session.socket("0").await;
+        socket.send(channel.to_vec().into()).await.unwrap();
+        let mut shown = [0; 3];
+        stream.read_exact(&mut shown).await.unwrap();
+        assert_eq!(&shown, channel);
+    }
+    let operation = lxd.client().operation_handle(graphical.operation().id());
+    drop(session);
+    operation.wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn commands_are_fed_from_the_test() {
+    let lxd = MockLxd::start().await;
+    let mut sessions = lxd.on_execute_in_instance("t1").sessions();
+    let post = InstanceExecPost { command: vec!["cat".into()], ..Default::default() };
+    let mut exec = lxd.client().execute_in_instance("t1", post).spawn().await.unwrap();
+    let mut session = sessions.next().await;
+    let (mut input, mut output) = (exec.stdin.take().unwrap(), exec.stdout.take().unwrap());
+    let (mut given, mut written) = (session.socket("0").await, session.socket("1").await);
+    for text in ["one", "two"] {
+        input.write_all(text.as_bytes()).await.unwrap();
+        input.flush().await.unwrap();
+        written.send(given.next().await.unwrap().unwrap()).await.unwrap();
+        let mut shown = [0; 3];
+        output.read_exact(&mut shown).await.unwrap();
+        assert_eq!(shown, text.as_bytes());
+    }
+    session.succeed_with(&ExecResult { r#return: 7, ..Default::default() });
+    assert_eq!(exec.wait().await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn connections_are_fed_from_the_test() {
+    let lxd = MockLxd::start().await;
+    let mut sockets = lxd.on_operation_websocket("o1").connect();
+    let mut connections = lxd.on_instance_sftp("t1").connect();
+    let client = lxd.client();
+    let mut theirs = client.operation_websocket("o1").secret("s").await.unwrap();
+    let mut ours = sockets.next().await;
+    ours.send("text".into()).await.unwrap();
+    assert_eq!(theirs.next().await.unwrap().unwrap().into_text().unwrap(), "text");
+    let mut theirs = client.instance_sftp("t1").await.unwrap();
+    let mut ours = connections.next().await;
+    theirs.write_all(b"ping").await.unwrap();
+    let mut said = [0; 4];
+    ours.read_exact(&mut said).await.unwrap();
+    ours.write_all(b"pong").await.unwrap();
+    theirs.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"pong");
+}
+
+#[tokio::test]
+async fn events_of_a_test_are_told_to_those_who_listen() {
+    let lxd = MockLxd::start().await;
+    let client = lxd.client();
+    let mut lifecycle = client.use_project("p").events().types(["lifecycle"]).await.unwrap();
+    let mut logging = client.events().types(["logging"]).await.unwrap();
+    let event = |action: &str| EventLifecycle { action: action.into(), ..Default::default() };
+    lxd.tell_lifecycle("default", &event("not-of-p"));
+    lxd.tell_lifecycle("p", &event("instance-started"));
+    let line = EventLogging { message: "a line".into(), level: "info".into(), ..Default::default() };
+    lxd.tell_logging(&line);
+    let told = lifecycle.next().await.unwrap().unwrap();
+    assert_eq!(told.content, EventContent::Lifecycle(event("instance-started")));
+    assert_eq!(logging.next().await.unwrap().unwrap().content, EventContent::Logging(line));
+    lxd.cut_events();
+    assert_eq!(lifecycle.next().await.unwrap().unwrap().content, EventContent::Gap);
 }

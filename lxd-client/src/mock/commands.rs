@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use lxd_types::ExecResult;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::expectation::Expectation;
 use super::serving::{Socket, begun, ended, next, response, send, sync, websocket};
+use super::sessions::secrets;
 use super::{Answer, Came, Shared};
 use crate::body::Body;
 use crate::exec::ExecOutput;
@@ -69,10 +70,7 @@ pub(super) fn begin(shared: &Arc<Shared>, came: &Arc<Came>, output: ExecOutput) 
     let command = Command { came: Arc::clone(came), output, is_interactive, left, input: BytesMut::new() };
     state.commands.insert(id.clone(), command);
     if has_sockets {
-        let names: &[_] = if is_interactive { &["0", "control"] } else { &["0", "1", "2", "control"] };
-        let secret = |name: &&str| ((*name).to_owned(), json!(format!("secret-{name}")));
-        let secrets: Map<_, _> = names.iter().map(secret).collect();
-        return begun(&mut state, came, &id, json!({ "fds": secrets }));
+        return begun(&mut state, came, &id, secrets(is_interactive));
     }
     let mut metadata = json!({ "return": status });
     if flag("record-output") {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,6 +84,13 @@ impl<B, R> Expectation<B, R> {
         self
     }
 
+    /// Answers one call only. Of several such that fit, the first that is left does, before those that answer any
+    /// number of calls: so a test says what is answered in turn.
+    pub fn once(mut self) -> Self {
+        self.manner.once = true;
+        self
+    }
+
     /// Adds a header to the answer, such as `etag`.
     ///
     /// # Panics
@@ -139,7 +147,7 @@ impl<B, R> Expectation<B, R> {
 
     pub(super) fn answer(self, answer: Answer) {
         let Self { shared, served, arguments, accepts, manner, .. } = self;
-        let line = Line { served, arguments, accepts, answer, manner };
+        let line = Line { served, arguments, accepts, answer, manner, is_used: AtomicBool::new(false) };
         shared.lock().script.push(Arc::new(line));
     }
 }

@@ -5,51 +5,88 @@
 mod api;
 mod commands;
 mod expectation;
+mod recorder;
 mod serving;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::io;
-use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use lxd_types::wire::{self, Read, Write};
+use lxd_types::{EventLifecycle, EventLogging};
+use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
 use self::commands::Command;
 pub use self::expectation::{Expectation, MockBody, MockCall, MockOperation, Uploaded};
+pub use self::recorder::Recorder;
+pub use self::sessions::{MockConnections, MockSession};
+use crate::answer::{Connection, WebSocket};
 use crate::call::Answers;
 use crate::client::Client;
 use crate::exec::ExecOutput;
 
-/// An operation of the API, as the generator writes it down.
+/// A method of the client, as the generator writes it down.
 #[derive(Debug)]
 pub(crate) struct Served {
-    /// Its operationId.
+    /// Its name.
+    name: &'static str,
+    /// The operationId of its operation.
     id: &'static str,
     method: &'static str,
     /// The path, with its parameters in braces.
     path: &'static str,
     /// The query that belongs to the path.
     query: &'static str,
-    /// Whether it sends JSON, where that tells it apart from another one.
-    json: Option<bool>,
     answers: Answers,
+    /// What is sent.
+    body: Form,
+    /// What is answered, or is the metadata of the operation that is.
+    answer: Form,
+    /// Whether there is another method of the operation, which sends something else.
+    has_twin: bool,
+}
+
+/// What goes over the wire in one direction.
+#[derive(Debug)]
+enum Form {
+    Nothing,
+    /// JSON of a type, of which this gives a value to read it into.
+    Json(fn() -> Box<dyn Typed>),
+    Bytes,
+    /// Something that is not told in requests and answers.
+    Connection,
+}
+
+/// A value of a type of the API.
+trait Typed: Read + Write {}
+
+impl<T: Read + Write> Typed for T {}
+
+fn blank<T: Read + Write + Default + 'static>() -> Box<dyn Typed> {
+    Box::<T>::default()
+}
+
+impl Served {
+    /// Whether it sends JSON, where that tells it apart from its twin.
+    fn sends_json(&self) -> Option<bool> {
+        self.has_twin.then_some(matches!(self.body, Form::Json(_)))
+    }
 }
 
 /// A server for tests that needs no LXD: it answers the calls that the test expects, and fails it for others.
 ///
 /// For each method of [`Client`] there is one that begins with `on_`: it takes what is in the path, and gives an
-/// [`Expectation`], which says what is answered. Where several fit a call, the latest does. A background
+/// [`Expectation`], which says what is answered. Where several fit a call, the latest does; but those that are
+/// [`once`](Expectation::once) before, in their order. A background
 /// operation ends, and is told by events, as a real one. By itself, it answers `GET /1.0`, with little, and what
 /// the client asks of events and operations.
 ///
@@ -101,6 +138,8 @@ struct State {
     operations: BTreeMap<String, Value>,
     /// Those of them that are commands.
     commands: BTreeMap<String, Command>,
+    /// Those of them whose websockets the test feeds, with where these go.
+    sessions: BTreeMap<String, UnboundedSender<(String, WebSocket)>>,
     followers: Vec<Follower>,
     /// What goes on beside the connections, and ends with the mock.
     tasks: Vec<AbortHandle>,
@@ -110,7 +149,8 @@ struct State {
 struct Follower {
     /// Of which project; of all where there is none.
     project: Option<String>,
-    wants_operations: bool,
+    /// Of which types; of all where there is none.
+    types: Option<Vec<String>>,
     sender: UnboundedSender<String>,
 }
 
@@ -142,11 +182,15 @@ struct Line {
     accepts: Option<Accepts>,
     answer: Answer,
     manner: Manner,
+    /// Whether it has answered a call.
+    is_used: AtomicBool,
 }
 
 /// How it is answered.
 #[derive(Clone, Default)]
 struct Manner {
+    /// Whether it answers one call only.
+    once: bool,
     headers: HeaderMap,
     delay: Option<Duration>,
 }
@@ -168,6 +212,12 @@ enum Answer {
     Error(u16, String),
     /// A command, with what it writes.
     Command(ExecOutput),
+    /// An operation whose websockets go to the test.
+    Session(UnboundedSender<MockSession>),
+    /// A websocket, of which this end goes to the test.
+    WebSocket(UnboundedSender<WebSocket>),
+    /// A connection, of which this end goes to the test.
+    Connection(UnboundedSender<Connection>),
     /// A background operation: its progress, and how it ends.
     Operation { progress: Vec<String>, status: u16, error: String, metadata: Value },
 }
@@ -191,7 +241,7 @@ impl Came {
         let kind = self.headers.get(CONTENT_TYPE).map_or("", |kind| kind.to_str().unwrap_or(""));
         let is_json = kind.starts_with("application/json");
         self.method == served.method
-            && served.json.is_none_or(|json| json == is_json)
+            && served.sends_json().is_none_or(|json| json == is_json)
             && self.is_variant(served)
             && self.differences(served, arguments) == Some(0)
     }
@@ -211,19 +261,19 @@ impl Came {
 
     /// In how many arguments it differs; nothing where it is another path.
     fn differences(&self, served: &Served, arguments: &[String]) -> Option<usize> {
+        let found = self.arguments(served)?;
+        Some(found.iter().zip(arguments).filter(|(found, wanted)| found != wanted).count())
+    }
+
+    /// What it has at the places of the path's parameters; nothing where it is another path.
+    fn arguments(&self, served: &Served) -> Option<Vec<String>> {
         let template: Vec<_> = served.path.trim_start_matches('/').split('/').collect();
-        if template.len() != self.path.len() {
-            return None;
-        }
-        let (mut arguments, mut differences) = (arguments.iter(), 0);
-        for (part, found) in template.iter().zip(&self.path) {
-            match part.starts_with('{') {
-                true if arguments.next() != Some(found) => differences += 1,
-                false if part != found => return None,
-                _ => {}
-            }
-        }
-        Some(differences)
+        let parts = || template.iter().zip(&self.path);
+        let is_path = template.len() == self.path.len()
+            && parts().all(|(part, found)| part.starts_with('{') || part == found);
+        is_path.then(|| {
+            parts().filter(|(part, _)| part.starts_with('{')).map(|(_, found)| found.clone()).collect()
+        })
     }
 
     fn shown(&self) -> String {
@@ -251,6 +301,11 @@ impl Line {
             .map_err(|_| format!("the `when` of {} panicked at {}", self.shown(), came.shown()))
     }
 
+    /// Whether it answers a call that it fits. What answers one only is used up by that.
+    fn answers(&self) -> bool {
+        !self.is_used.swap(true, Ordering::Relaxed) || !self.manner.once
+    }
+
     fn shown(&self) -> String {
         let mut arguments = self.arguments.iter();
         let parts = self.served.path.split('/').map(|part| match part.starts_with('{') {
@@ -274,8 +329,10 @@ impl Line {
             (2, "other names in the path")
         } else if self.accepts.is_some() {
             (1, "refused by its `when`")
-        } else if self.served.json.is_some() {
+        } else if self.served.has_twin {
             (2, "another kind of body")
+        } else if self.manner.once {
+            (1, "used up")
         } else {
             (1, "expected only after the call came")
         };
@@ -290,11 +347,11 @@ impl MockLxd {
     ///
     /// Where there is no free port.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let address = listener.local_addr().expect("a bound socket");
-        Self::with(format!("http://{address}"), move |context| {
-            listener.poll_accept(context).map_ok(|(stream, _)| stream)
-        })
+        let shared = Arc::<Shared>::default();
+        let answers = Arc::clone(&shared);
+        let answer = move |request| serving::answer(Arc::clone(&answers), request);
+        let (endpoint, serving) = serving::on_loopback(answer).await;
+        Self { shared, endpoint, serving }
     }
 
     /// Starts a server at a Unix socket, within a Tokio runtime. The socket is left when this is dropped.
@@ -303,18 +360,10 @@ impl MockLxd {
     ///
     /// Where the socket cannot be made, such as where it is there already.
     pub async fn start_at(socket: impl AsRef<Path>) -> Self {
-        let socket = std::path::absolute(socket).expect("a path");
-        let listener = UnixListener::bind(&socket).expect("a socket");
-        let endpoint = format!("unix://{}", socket.display());
-        Self::with(endpoint, move |context| listener.poll_accept(context).map_ok(|(stream, _)| stream))
-    }
-
-    fn with<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-        endpoint: String,
-        accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>> + Send + 'static,
-    ) -> Self {
         let shared = Arc::<Shared>::default();
-        let serving = tokio::spawn(serving::serve(accept, Arc::clone(&shared))).abort_handle();
+        let answers = Arc::clone(&shared);
+        let answer = move |request| serving::answer(Arc::clone(&answers), request);
+        let (endpoint, serving) = serving::at_socket(socket.as_ref(), answer);
         Self { shared, endpoint, serving }
     }
 
@@ -332,9 +381,54 @@ impl MockLxd {
         Client::builder().endpoint(self.endpoint()).build().expect("an endpoint")
     }
 
-    pub(crate) fn expect<B, R>(&self, served: &'static Served, arguments: &[&str]) -> Expectation<B, R> {
+    pub(crate) fn expect<B, R>(&self, method: &str, arguments: &[&str]) -> Expectation<B, R> {
+        let served = api::METHODS.iter().find(|served| served.name == method).expect("a method of the table");
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Expectation::new(Arc::clone(&self.shared), served, arguments)
+    }
+
+    /// Tells those who follow the events of a project that something happened there, as the server does when
+    /// an instance starts. The ends of operations are told without it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), lxd_client::Error> {
+    /// use futures_util::StreamExt;
+    /// use lxd_client::EventContent;
+    /// use lxd_client::mock::MockLxd;
+    /// use lxd_client::types::EventLifecycle;
+    ///
+    /// let lxd = MockLxd::start().await;
+    /// let mut events = lxd.client().events().types(["lifecycle"]).await?;
+    /// let started = EventLifecycle {
+    ///     action: "instance-started".into(),
+    ///     source: "/1.0/instances/t1".into(),
+    ///     ..Default::default()
+    /// };
+    /// lxd.tell_lifecycle("default", &started);
+    /// let event = events.next().await.expect("an event")?;
+    /// assert_eq!(event.content, EventContent::Lifecycle(started));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tell_lifecycle(&self, project: &str, event: &EventLifecycle) {
+        self.tell("lifecycle", Some(project), event);
+    }
+
+    /// Tells those who follow the events a line of the server's log.
+    pub fn tell_logging(&self, event: &EventLogging) {
+        self.tell("logging", None, event);
+    }
+
+    fn tell(&self, kind: &str, project: Option<&str>, event: &dyn Write) {
+        let json = wire::to_json(event).and_then(|json| serde_json::from_slice(&json));
+        // These types are text alone.
+        self.shared.lock().announce(kind, project, &json.expect("a value that can be sent"));
+    }
+
+    /// Breaks off all event sockets, as when the server is started again; clients come back after a while.
+    pub fn cut_events(&self) {
+        self.shared.lock().followers.clear();
     }
 
     /// Makes sure that no call came that nobody expected. It is also done when this is dropped.
@@ -351,6 +445,22 @@ impl MockLxd {
 }
 
 impl State {
+    /// Tells an event to those who follow such ones; those of no project are told to all.
+    fn announce(&mut self, kind: &str, project: Option<&str>, metadata: &Value) {
+        let event = json!({
+            "type": kind, "timestamp": "2026-01-01T00:00:00Z", "metadata": metadata,
+            "location": "none", "project": project.unwrap_or_default(),
+        });
+        let event = event.to_string();
+        self.followers.retain(|follower| {
+            let is_other =
+                follower.project.as_deref().zip(project).is_some_and(|(wanted, project)| wanted != project);
+            let is_wanted =
+                follower.types.as_ref().is_none_or(|types| types.iter().any(|known| known == kind));
+            is_other || !is_wanted || follower.sender.send(event.clone()).is_ok()
+        });
+    }
+
     /// The UUID of another operation.
     fn next_operation(&self) -> String {
         format!("00000000-0000-4000-8000-{:012}", self.operations.len())

@@ -4,6 +4,8 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +13,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use futures_sink::Sink;
-use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,51 +22,83 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::expectation::{progress, told};
-use super::{Answer, Came, Follower, Outcome, Shared, State, commands};
+use super::{Answer, Came, Follower, Outcome, Shared, State, commands, sessions};
+use crate::answer::Connection;
 use crate::arriving::Arriving;
 use crate::body::Body;
 use crate::call::Answers;
 use crate::client::limits::Limits;
+use crate::error::Error;
 
 /// How long an operation takes for each progress that it tells.
 const STEP: Duration = Duration::from_millis(10);
 
+/// Serves on this machine (TCP, on a free port) until the handle ends it; with its endpoint.
+pub(super) async fn on_loopback<F>(
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+) -> (String, AbortHandle)
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let accept = move |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+    (format!("http://{address}"), tokio::spawn(serve(accept, answer)).abort_handle())
+}
+
+/// The same at a Unix socket.
+pub(super) fn at_socket<F>(
+    socket: &Path,
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+) -> (String, AbortHandle)
+where
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    let socket = std::path::absolute(socket).expect("a path");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let accept = move |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+    (format!("unix://{}", socket.display()), tokio::spawn(serve(accept, answer)).abort_handle())
+}
+
 /// Serves all whom a listener accepts, until this is dropped.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+async fn serve<S, F>(
     mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,
-    shared: Arc<Shared>,
-) {
+    answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     while let Ok(stream) = poll_fn(&mut accept).await {
-        connections.spawn(connection(stream, Arc::clone(&shared)));
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answering = answer(request);
+            async move { Ok::<_, Infallible>(answering.await) }
+        });
+        let served =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        connections.spawn(async move {
+            // A client that goes away is none of a test's business; what it asked before was noted.
+            let _ended = served.with_upgrades().await;
+        });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, shared: Arc<Shared>) {
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // A client that goes away is none of a test's business; what it asked before was noted.
-    let _ended = served.with_upgrades().await;
-}
-
-async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Response<Body> {
+/// A request as it came, with its body; and what it can become.
+pub(super) async fn received(mut request: Request<Incoming>) -> Result<(Came, Option<OnUpgrade>), Error> {
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let Ok(body) = Arriving::new(body, Limits::default()).all("a call of the mock").await else {
-        return refusal(400, "the body broke off");
-    };
+    let body = Arriving::new(body, Limits::default()).all("a call of the mock").await?;
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let path = head.uri.path().trim_start_matches('/').split('/').map(decoded).collect();
     let pairs = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
@@ -73,12 +107,20 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
         (decoded(name), decoded(value))
     });
     let (method, query, headers) = (head.method.to_string(), query.collect(), head.headers);
-    let came = Arc::new(Came { method, path, query, headers, body });
+    Ok((Came { method, path, query, headers, body }, upgrade))
+}
+
+/// What a mock answers.
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
+    let Ok((came, upgrade)) = received(request).await else { return refusal(400, "the body broke off") };
+    let came = Arc::new(came);
     // Not under the lock: what the test says may look at the mock.
     let script = shared.lock().script.clone();
     let mut expected = None;
-    for line in script.iter().rev() {
+    let in_turn = script.iter().filter(|line| line.manner.once);
+    for line in in_turn.chain(script.iter().rev().filter(|line| !line.manner.once)) {
         match line.fits(&came) {
+            Ok(true) if !line.answers() => {}
             Ok(true) => {
                 expected = Some((line.served.answers, line.answer.clone(), line.manner.clone()));
                 break;
@@ -93,11 +135,11 @@ async fn answer(shared: &Arc<Shared>, mut request: Request<Incoming>) -> Respons
         if let Some(delay) = manner.delay {
             tokio::time::sleep(delay).await;
         }
-        let mut response = given(shared, &came, answers, expected);
+        let mut response = given(&shared, &came, upgrade, answers, expected);
         response.headers_mut().extend(manner.headers);
         return response;
     }
-    match by_itself(shared, &came, upgrade) {
+    match by_itself(&shared, &came, upgrade) {
         Some(served) => {
             note(Outcome::Served);
             served
@@ -118,7 +160,9 @@ fn by_itself(shared: &Arc<Shared>, came: &Came, upgrade: Option<OnUpgrade>) -> O
         }
         ("GET", ["1.0", "events"], Some(upgrade)) => Some(events(shared, came, upgrade)),
         ("GET", ["1.0", "operations", id, "websocket"], Some(upgrade)) => {
-            commands::connect(shared, came, id, upgrade)
+            let is_command = shared.lock().commands.contains_key(*id);
+            let connect = if is_command { commands::connect } else { sessions::connect };
+            connect(shared, came, id, upgrade)
         }
         (method, ["1.0", "instances", _, "logs", name], _) => commands::recorded(shared, method, name),
         ("GET", ["1.0", "operations", id] | ["1.0", "operations", id, "wait"], _) => {
@@ -129,7 +173,13 @@ fn by_itself(shared: &Arc<Shared>, came: &Came, upgrade: Option<OnUpgrade>) -> O
 }
 
 /// What the test said.
-fn given(shared: &Arc<Shared>, came: &Arc<Came>, answers: Answers, answer: Answer) -> Response<Body> {
+fn given(
+    shared: &Arc<Shared>,
+    came: &Arc<Came>,
+    upgrade: Option<OnUpgrade>,
+    answers: Answers,
+    answer: Answer,
+) -> Response<Body> {
     match answer {
         Answer::Value(json) => match serde_json::from_slice::<Value>(&json) {
             Ok(Value::String(text)) if answers == Answers::Text => {
@@ -146,6 +196,8 @@ fn given(shared: &Arc<Shared>, came: &Arc<Came>, answers: Answers, answer: Answe
             response(200, "application/json", half)
         }
         Answer::Command(output) => commands::begin(shared, came, output),
+        Answer::Session(test) => sessions::begin(shared, came, &test),
+        Answer::WebSocket(_) | Answer::Connection(_) => sessions::given(shared, came, upgrade, answer),
         Answer::Operation { progress: steps, status, error, metadata } => {
             let mut state = shared.lock();
             let id = state.next_operation();
@@ -195,15 +247,7 @@ pub(super) fn ended(state: &mut State, came: &Came, id: &str, status: u16, error
 /// Tells those who follow the events how an operation is that a call began.
 fn announce(state: &mut State, came: &Came, operation: &Value) {
     let project = came.query.get("project").map_or("default", String::as_str);
-    let event = json!({
-        "type": "operation", "timestamp": "2026-01-01T00:00:00Z", "metadata": operation,
-        "location": "none", "project": project,
-    });
-    let event = event.to_string();
-    state.followers.retain(|follower| {
-        let is_other = follower.project.as_deref().is_some_and(|of| of != project);
-        is_other || !follower.wants_operations || follower.sender.send(event.clone()).is_ok()
-    });
+    state.announce("operation", Some(project), operation);
 }
 
 /// Lets somebody follow the events.
@@ -212,26 +256,36 @@ fn events(shared: &Arc<Shared>, came: &Came, upgrade: OnUpgrade) -> Response<Bod
     let given = |name: &str| came.query.get(name).map(String::as_str);
     let project = given("project").unwrap_or("default").to_owned();
     let project = (given("all-projects") != Some("true")).then_some(project);
-    let wants_operations = given("type").is_none_or(|types| types.split(',').any(|kind| kind == "operation"));
-    shared.lock().followers.push(Follower { project, wants_operations, sender });
+    let types = given("type").map(|types| types.split(',').map(str::to_owned).collect());
+    shared.lock().followers.push(Follower { project, types, sender });
     websocket(shared, came, upgrade, |socket| tell(socket, receiver))
 }
 
 /// A websocket of this side.
-pub(super) type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+pub(super) type Socket = WebSocketStream<Connection>;
 
-/// Makes a websocket of a connection, and uses it.
+/// Makes a websocket of a call, and uses it.
 pub(super) fn websocket<F: Future<Output = ()> + Send>(
     shared: &Shared,
     came: &Came,
     upgrade: OnUpgrade,
     work: impl FnOnce(Socket) -> F + Send + 'static,
 ) -> Response<Body> {
-    let Some(key) = came.headers.get("sec-websocket-key") else { return refusal(400, "no websocket") };
-    let accept = derive_accept_key(key.as_bytes());
+    upgraded(shared, came, upgrade, |connection| async move {
+        work(WebSocketStream::from_raw_socket(connection, Role::Server, None).await).await;
+    })
+}
+
+/// Makes of a call the connection that it asks for, and uses that.
+pub(super) fn upgraded<F: Future<Output = ()> + Send>(
+    shared: &Shared,
+    came: &Came,
+    upgrade: OnUpgrade,
+    work: impl FnOnce(Connection) -> F + Send + 'static,
+) -> Response<Body> {
     let working = tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
-            work(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await).await;
+            work(Connection::new(upgraded)).await;
         }
     });
     shared.lock().tasks.push(working.abort_handle());
@@ -239,9 +293,10 @@ pub(super) fn websocket<F: Future<Output = ()> + Send>(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::from_str(&accept) {
-        headers.insert("sec-websocket-accept", accept);
+    headers.extend(came.headers.get(UPGRADE).map(|protocol| (UPGRADE, protocol.clone())));
+    if let Some(key) = came.headers.get(SEC_WEBSOCKET_KEY) {
+        let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()));
+        headers.extend(accept.ok().map(|accept| (SEC_WEBSOCKET_ACCEPT, accept)));
     }
     response
 }

@@ -125,6 +125,22 @@ pub trait Write {
 
     /// Shows all fields to `visit`, once, for types that have fields.
     fn fields(&self, _visit: &mut dyn FnMut(&Fields<'_>)) {}
+
+    /// What Rust code that gives this value makes of its shape.
+    fn code(&self) -> Code {
+        Code::Literal
+    }
+}
+
+/// What Rust code makes of the literal of a shape.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Code {
+    /// Nothing: it is the value.
+    Literal,
+    /// The value, by `From`.
+    From,
+    /// An `Option` of the value, by `FromStr`.
+    Parsed,
 }
 
 /// What a value is, one level deep.
@@ -151,7 +167,7 @@ pub enum Shape<'a> {
 
 impl Shape<'_> {
     /// Whether this is the default of its type, which a field leaves out when it is sent.
-    fn is_default(&self) -> bool {
+    pub fn is_default(&self) -> bool {
         match self {
             Shape::Null => true,
             Shape::Boolean(value) => !value,
@@ -297,6 +313,10 @@ macro_rules! enumerations {
             fn shape(&self) -> $crate::wire::Shape<'_> {
                 $crate::wire::Shape::Text(::std::borrow::Cow::Borrowed(self.as_str()))
             }
+
+            fn code(&self) -> $crate::wire::Code {
+                $crate::wire::Code::From
+            }
         }
 
         $crate::serde_through_wire!($name);
@@ -335,6 +355,10 @@ macro_rules! codes {
         impl $crate::wire::Write for $name {
             fn shape(&self) -> $crate::wire::Shape<'_> {
                 self.0.shape()
+            }
+
+            fn code(&self) -> $crate::wire::Code {
+                $crate::wire::Code::From
             }
         }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Body, Incoming, List, Map, Number, Read, Refused, Shape, Write, refuse};
+use super::{Body, Code, Incoming, List, Map, Number, Read, Refused, Shape, Write, refuse};
 
 impl Read for String {
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
@@ -24,6 +24,10 @@ impl Read for String {
 impl Write for String {
     fn shape(&self) -> Shape<'_> {
         Shape::Text(Cow::Borrowed(self))
+    }
+
+    fn code(&self) -> Code {
+        Code::From
     }
 }
 
@@ -125,6 +129,10 @@ impl Write for Option<Timestamp> {
             None => Shape::Null,
         }
     }
+
+    fn code(&self) -> Code {
+        Code::Parsed
+    }
 }
 
 impl<T: Read + Default> Read for Option<T> {
@@ -157,6 +165,10 @@ impl<T: Read> Read for Box<T> {
 impl<T: Write> Write for Box<T> {
     fn shape(&self) -> Shape<'_> {
         (**self).shape()
+    }
+
+    fn code(&self) -> Code {
+        Code::From
     }
 }
 

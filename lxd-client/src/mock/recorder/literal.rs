@@ -1,0 +1,259 @@
+//! Values as Rust code: struct literals in which fields that hold their default, and secrets, are left out.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use lxd_types::wire::{Code, Number, Shape, Write};
+
+use crate::mock::api;
+
+/// How long a line may be.
+pub(super) const WIDTH: usize = 100;
+
+/// Names in braces, in as many lines as they need.
+pub(super) fn names(names: BTreeSet<&'static str>) -> String {
+    let mut lines = vec![String::from("   ")];
+    for name in names {
+        if lines[lines.len() - 1].len() + name.len() + 2 > WIDTH {
+            lines.push(String::from("   "));
+        }
+        let last = lines.len() - 1;
+        // Writing to a text does not fail.
+        let _ = write!(lines[last], " {name},");
+    }
+    let line = lines.concat().replace("    ", " ");
+    match lines.len() {
+        1 if line.len() < WIDTH - 30 => format!("{{{}}}", line.trim().trim_end_matches(',')),
+        _ => format!("{{\n{}\n}}", lines.join("\n")),
+    }
+}
+
+/// What stands in the place of a secret.
+const REMOVED: &str = "(removed)";
+
+/// The code of a value, which begins so far from the margin, and the types that it names.
+pub(super) struct Literal {
+    pub(super) code: String,
+    pub(super) types: BTreeSet<&'static str>,
+    /// Whether there was a secret.
+    pub(super) has_secrets: bool,
+}
+
+impl Literal {
+    pub(super) fn of(value: &dyn Write, margin: usize) -> Self {
+        let mut literal = Self { code: String::new(), types: BTreeSet::new(), has_secrets: false };
+        let node = literal.node(value);
+        node.lay_out(margin, &mut literal.code);
+        literal
+    }
+
+    fn node(&mut self, value: &dyn Write) -> Node {
+        let node = match value.shape() {
+            Shape::Null => Node::plain("None"),
+            Shape::Boolean(value) => Node::plain(value),
+            Shape::Number(Number::Unsigned(value)) => Node::plain(value),
+            Shape::Number(Number::Negative(value)) => Node::plain(value),
+            Shape::Number(Number::Float(value)) => Node::Plain(format!("{value:?}")),
+            Shape::Text(text) => Node::Plain(format!("{text:?}")),
+            Shape::Any(value) => Node::Plain(format!("{:?}.parse().expect(\"JSON\")", value.to_string())),
+            Shape::Given(value) => {
+                let node = self.node(value);
+                return Node::group("Some(", vec![node], ")");
+            }
+            Shape::List(list) => {
+                let mut items = Vec::new();
+                list.each(&mut |item| items.push(self.node(item)));
+                Node::group("vec![", items, "]")
+            }
+            Shape::Map(map) => {
+                let mut entries = Vec::new();
+                map.each(&mut |key, value| {
+                    let value = match is_secret(key) && matches!(value.shape(), Shape::Text(_)) {
+                        true => self.removed(),
+                        false => self.node(value),
+                    };
+                    entries.push(Node::Named(format!("({key:?}.into(), "), Box::new(value), ")"));
+                });
+                Node::Group("[".into(), entries, "].into()".into())
+            }
+            Shape::Fields(fields) => self.fields(fields),
+        };
+        match (value.code(), &node) {
+            (Code::From, _) => Node::Named(String::new(), Box::new(node), ".into()"),
+            (Code::Parsed, Node::Plain(text)) if text != "None" => {
+                Node::Named(String::new(), Box::new(node), ".parse().ok()")
+            }
+            _ => node,
+        }
+    }
+
+    fn fields(&mut self, value: &dyn Write) -> Node {
+        let mut node = Node::plain("None");
+        value.fields(&mut |fields| {
+            self.types.insert(fields.of);
+            let mut nodes = Vec::new();
+            for (wire, value) in fields.names.iter().zip(fields.values) {
+                if value.shape().is_default() {
+                    continue;
+                }
+                let value = match (fields.secrets.contains(wire), value.shape()) {
+                    (false, _) => self.node(*value),
+                    (true, Shape::Text(_)) => self.removed(),
+                    // It is left out.
+                    (true, _) => {
+                        self.has_secrets = true;
+                        continue;
+                    }
+                };
+                nodes.push(Node::Named(format!("{}: ", name(fields.of, wire)), Box::new(value), ""));
+            }
+            if nodes.len() < fields.names.len() {
+                nodes.push(Node::plain("..Default::default()"));
+            }
+            node = Node::Group(format!("{} {{ ", fields.of), nodes, " }".into());
+        });
+        node
+    }
+
+    fn removed(&mut self) -> Node {
+        self.has_secrets = true;
+        Node::Plain(format!("{REMOVED:?}.into()"))
+    }
+}
+
+/// What Rust calls a field.
+fn name<'a>(of: &str, wire: &'a str) -> &'a str {
+    let renamed = api::RENAMED.iter().find(|(known, before, _)| *known == of && *before == wire);
+    renamed.map_or(wire, |(_, _, name)| name)
+}
+
+/// Whether the value of a key of a configuration is a secret, by its name.
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["password", "secret", "token", "passphrase", "private_key", ".key"].iter().any(|word| key.contains(word))
+}
+
+/// A piece of code that is laid out as a whole.
+enum Node {
+    Plain(String),
+    /// Something before another piece, and something behind.
+    Named(String, Box<Node>, &'static str),
+    /// Pieces with commas between them, in brackets.
+    Group(String, Vec<Node>, String),
+}
+
+impl Node {
+    fn plain(value: impl ToString) -> Self {
+        Self::Plain(value.to_string())
+    }
+
+    fn group(open: &str, items: Vec<Node>, close: &str) -> Self {
+        Self::Group(open.to_owned(), items, close.to_owned())
+    }
+
+    /// The piece in one line.
+    fn line(&self, out: &mut String) {
+        match self {
+            Self::Plain(text) => out.push_str(text),
+            Self::Named(before, node, behind) => {
+                out.push_str(before);
+                node.line(out);
+                out.push_str(behind);
+            }
+            Self::Group(open, items, close) => {
+                out.push_str(open);
+                for (at, item) in items.iter().enumerate() {
+                    if at > 0 {
+                        out.push_str(", ");
+                    }
+                    item.line(out);
+                }
+                out.push_str(close);
+            }
+        }
+    }
+
+    /// The piece in one line where there is room, or else with a line for each part.
+    fn lay_out(&self, margin: usize, out: &mut String) {
+        let mut line = String::new();
+        self.line(&mut line);
+        let used = out.len() - out.rfind('\n').map_or(0, |at| at + 1);
+        if used.max(margin) + line.len() <= WIDTH {
+            out.push_str(&line);
+            return;
+        }
+        match self {
+            Self::Plain(text) => out.push_str(text),
+            Self::Named(before, node, behind) => {
+                out.push_str(before);
+                node.lay_out(margin, out);
+                out.push_str(behind);
+            }
+            // What is alone in its brackets is on the line that they begin and end.
+            Self::Group(open, items, close) if items.len() == 1 && matches!(items[0], Self::Group(..)) => {
+                out.push_str(open);
+                items[0].lay_out(margin, out);
+                out.push_str(close);
+            }
+            Self::Group(open, items, close) => {
+                out.push_str(open.trim_end());
+                for item in items {
+                    // Writing to a text does not fail.
+                    let _ = write!(out, "\n{:1$}", "", margin + 4);
+                    item.lay_out(margin + 4, out);
+                    // A base must not be followed by one.
+                    if !matches!(item, Self::Plain(text) if text.starts_with("..")) {
+                        out.push(',');
+                    }
+                }
+                let _ = write!(out, "\n{:1$}{2}", "", margin, close.trim_start());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lxd_types::{Instance, InstancePatch, InstancesPost};
+
+    use super::Literal;
+
+    #[test]
+    fn literals_leave_out_what_is_not_set_and_what_is_secret() {
+        let text = r#"{"name": "t1", "type": "container", "created_at": "2026-01-31T12:00:00Z", "status_code": 103,
+            "config": {"limits.cpu": "2", "user.password": "hush"}, "devices": {"root": {"path": "/"}},
+            "profiles": ["default"], "ephemeral": true}"#;
+        let instance: Instance = serde_json::from_str(text).expect("an instance");
+        let literal = Literal::of(&instance, 0);
+        assert_eq!(
+            literal.code,
+            r#"Instance {
+    config: [("limits.cpu".into(), "2".into()), ("user.password".into(), "(removed)".into())].into(),
+    created_at: "2026-01-31T12:00:00Z".parse().ok(),
+    devices: [("root".into(), [("path".into(), "/".into())].into())].into(),
+    ephemeral: true,
+    name: "t1".into(),
+    profiles: vec!["default".into()],
+    status_code: 103.into(),
+    r#type: "container".into(),
+    ..Default::default()
+}"#
+        );
+        assert!(literal.has_secrets);
+        assert_eq!(literal.types.into_iter().collect::<Vec<_>>(), ["Instance"]);
+
+        let patch = r#"{"description": "", "config": {"a": null, "b": "c"}}"#;
+        let patch: InstancePatch = serde_json::from_str(patch).expect("a patch");
+        let code = Literal::of(&patch, 0).code;
+        assert_eq!(
+            code,
+            r#"InstancePatch {
+    config: Some([("a".into(), None), ("b".into(), Some("c".into()))].into()),
+    description: Some("".into()),
+    ..Default::default()
+}"#
+        );
+        assert_eq!(Literal::of(&vec![String::from("a\"b")], 0).code, r#"vec!["a\"b".into()]"#);
+        assert_eq!(Literal::of(&InstancesPost::default(), 0).code, "InstancesPost { ..Default::default() }");
+    }
+}
