@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lxd_client::types::{
     ImageAliasesPost, InstanceAction, InstanceStatePut, ProfilePut, ServerPatch, StoragePoolsPost,
 };
-use lxd_client::{Client, ClientBuilder, Error};
+use lxd_client::{Client, ClientBuilder, Error, Identity};
 use tokio::sync::Mutex;
 
 use crate::real::{client, finally, root_disk};
@@ -107,6 +107,40 @@ impl Daemon {
         Client::builder().endpoint(format!("unix://{}", self.socket()))
     }
 
+    /// Gives it what a container needs, a disk in the default profile and the image of the shared server with the
+    /// alias `busybox`: a client, and the fingerprint.
+    ///
+    /// # Errors
+    ///
+    /// Those of the calls.
+    pub async fn with_image(&self) -> Result<(Client, String), Error> {
+        let lxd = self.builder().build()?;
+        lxd.update_profile("default", ProfilePut { devices: root_disk(), ..Default::default() }).await?;
+        let shared = client("default");
+        let alias = shared.image_alias("busybox").await?;
+        let image = shared.image_export(&alias.target).await?.bytes().await?;
+        let fingerprint = lxd.upload_image(image).await?.fingerprint;
+        let target = fingerprint.clone();
+        let alias = ImageAliasesPost { name: "busybox".into(), target, ..Default::default() };
+        lxd.add_images_alias(alias).await?;
+        Ok((lxd, fingerprint))
+    }
+
+    /// A client that it does not know, over HTTPS.
+    ///
+    /// # Errors
+    ///
+    /// Those of the calls.
+    pub async fn stranger(&self) -> Result<Client, Error> {
+        let address = self.listen().await;
+        let certificate = self.builder().build()?.server().await?.environment.unwrap_or_default().certificate;
+        Client::builder()
+            .endpoint(format!("https://{address}"))
+            .server_certificate(certificate)
+            .identity(Identity::generate("stranger")?)
+            .build()
+    }
+
     /// Kills it, as a crash would.
     ///
     /// # Panics
@@ -192,23 +226,14 @@ where
     F: Future<Output = Result<(), Error>> + Send + 'static,
 {
     let (one, other) = (Daemon::start().await, Daemon::start().await);
-    let mut clients = Vec::new();
     for daemon in [&one, &other] {
         daemon.listen().await;
-        let lxd = daemon.builder().build().expect("a client");
-        let profile = ProfilePut { devices: root_disk(), ..Default::default() };
-        lxd.update_profile("default", profile).await.expect("a profile");
-        clients.push(lxd);
     }
-    let shared = client("default");
-    let alias = shared.image_alias("busybox").await.expect("an image");
-    let image = shared.image_export(&alias.target).await.expect("an image").bytes().await.expect("an image");
-    let fingerprint = clients[0].upload_image(image).await.expect("an upload").fingerprint;
-    let alias = ImageAliasesPost { name: "busybox".into(), target: fingerprint, ..Default::default() };
-    clients[0].add_images_alias(alias).await.expect("an alias");
-    let to_stop = clients.clone();
-    let mut clients = clients.into_iter();
-    let (first, second) = (clients.next().expect("a client"), clients.next().expect("a client"));
+    let (first, _) = one.with_image().await.expect("an image");
+    let second = other.builder().build().expect("a client");
+    let profile = ProfilePut { devices: root_disk(), ..Default::default() };
+    second.update_profile("default", profile).await.expect("a profile");
+    let to_stop = [first.clone(), second.clone()];
     let sockets = [one.socket(), other.socket()];
     finally(body(first, second, sockets), async move {
         let stopped = async {

@@ -14,6 +14,7 @@ pub mod proxy;
 pub mod reading;
 pub mod real;
 pub mod tls;
+pub mod twice;
 pub mod websocket;
 
 /// Builds an example of lxd-client, which the tests of another package do not; where it is.

@@ -4,9 +4,9 @@ use lxd_client::Error;
 use lxd_client::types::{
     InstancePatch, InstanceStatePut, NetworkACLAction, NetworkACLPatch, NetworkACLPost, NetworkACLPut,
     NetworkACLRule, NetworkACLsPost, NetworkForwardPatch, NetworkForwardPort, NetworkForwardPut,
-    NetworkForwardsPost, NetworkPatch, NetworkPost, NetworkPut, NetworkStatus, NetworkType, NetworkZonePatch,
-    NetworkZonePut, NetworkZoneRecordEntry, NetworkZoneRecordPatch, NetworkZoneRecordPut,
-    NetworkZoneRecordsPost, NetworkZonesPost, NetworksPost,
+    NetworkForwardsPost, NetworkPatch, NetworkPeerPatch, NetworkPeerPut, NetworkPeersPost, NetworkPost,
+    NetworkPut, NetworkStatus, NetworkType, NetworkZonePatch, NetworkZonePut, NetworkZoneRecordEntry,
+    NetworkZoneRecordPatch, NetworkZoneRecordPut, NetworkZoneRecordsPost, NetworkZonesPost, NetworksPost,
 };
 use lxd_tests::real::{Place, map, names, texts, with_project};
 
@@ -276,6 +276,30 @@ async fn a_zone_has_records() {
         assert!(lxd.network_zone_record(zone, "www").await.unwrap_err().is_not_found());
         lxd.delete_network_zone(zone).await?;
         assert!(lxd.network_zone(zone).await.unwrap_err().is_not_found());
+        Ok(())
+    })
+    .await;
+}
+
+/// Networks that can have peers are those of OVN, which one machine alone does not have.
+#[tokio::test]
+async fn a_bridge_has_no_peers() {
+    with_project(|place| async move {
+        let lxd = &place.lxd;
+        let name = &bridge(&place, "a").await?;
+        let new = NetworkPeersPost { name: "p".into(), target_network: "x".into(), ..Default::default() };
+        for refused in [
+            lxd.network_peers(name).await.map(drop),
+            lxd.network_peer_recursion1(name).await.map(drop),
+            lxd.network_peer(name, "p").await.map(drop),
+            lxd.create_network_peer(name, new).await,
+            lxd.update_network_peer(name, "p", NetworkPeerPut::default()).await,
+            lxd.modify_network_peer(name, "p", NetworkPeerPatch::default()).await,
+            lxd.delete_network_peer(name, "p").await,
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(refused.to_string().contains("does not support peering"), "{refused}");
+        }
         Ok(())
     })
     .await;

@@ -9,6 +9,7 @@ use lxd_client::types::{
     ProjectsPost, ServerPatch, ServerPut, ServerTrust, WarningPatch, WarningPut, WarningStatus,
 };
 use lxd_client::{Error, EventContent};
+use lxd_tests::daemon::with_daemon;
 use lxd_tests::real::{Place, map, names, socket, texts, with_project};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -302,6 +303,24 @@ async fn warnings_are_listed_and_acknowledged() {
         }
         let missing = lxd.warning("0bfe15f9-0000-4000-8000-000000000000").await.unwrap_err();
         assert!(missing.is_not_found(), "{missing}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_warning_is_deleted() {
+    with_daemon(|daemon| async move {
+        let lxd = daemon.lock().await.builder().build()?;
+        let warnings = lxd.warnings_recursion1().project("").await?;
+        let Some(warning) = warnings.first() else {
+            panic!("a server that has nothing to warn of: its kernel lacks nothing that LXD looks for");
+        };
+        lxd.delete_warning(&warning.uuid).await?;
+        assert!(lxd.warning(&warning.uuid).await.unwrap_err().is_not_found());
+        assert_eq!(lxd.warnings().project("").await?.len(), warnings.len() - 1);
+        let again = lxd.delete_warning(&warning.uuid).await.unwrap_err();
+        assert!(again.is_not_found(), "{again}");
         Ok(())
     })
     .await;

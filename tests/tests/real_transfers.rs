@@ -129,52 +129,11 @@ async fn a_volume_goes_to_a_file_and_comes_back() {
     .await;
 }
 
-/// A daemon with the image of the shared one, which reaches it over HTTPS too; its address, and that of the image.
-async fn serving(daemon: &Daemon) -> Result<(Client, String, String), Error> {
-    let address = daemon.listen().await;
-    let lxd = daemon.builder().build()?;
-    lxd.update_profile("default", ProfilePut { devices: root_disk(), ..Default::default() }).await?;
-    let shared = client("default");
-    let alias = shared.image_alias("busybox").await?;
-    let image = shared.image_export(&alias.target).await?.bytes().await?;
-    let fingerprint = lxd.upload_image(image).await?.fingerprint;
-    let alias =
-        ImageAliasesPost { name: "busybox".into(), target: fingerprint.clone(), ..Default::default() };
-    lxd.add_images_alias(alias).await?;
-    Ok((lxd, address, fingerprint))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_downloads_by_a_secret() {
-    with_daemon(|daemon| async move {
-        let daemon = daemon.lock().await;
-        let (lxd, address, fingerprint) = serving(&daemon).await?;
-        let certificate = lxd.server().await?.environment.unwrap_or_default().certificate;
-        let stranger = Client::builder()
-            .endpoint(format!("https://{address}"))
-            .server_certificate(certificate)
-            .identity(Identity::generate("stranger")?)
-            .build()?;
-        let refused = stranger.export_image(&fingerprint).await.unwrap_err();
-        assert!(refused.is_not_found() || refused.is_forbidden(), "{refused:?}");
-        let wrong = stranger.export_image(&fingerprint).secret("wrong").await.unwrap_err();
-        assert!(wrong.is_not_found() || wrong.is_forbidden(), "{wrong:?}");
-
-        let folder = Folder::new();
-        let secret = lxd.initiate_image_upload(&fingerprint).await?.secret;
-        let image = stranger.export_image(&fingerprint).secret(&secret).await?;
-        let saved = image.save(&folder.0).await?;
-        assert_eq!(sha256(&saved), fingerprint);
-        Ok(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_that_dies_was_to_send_or_to_take_is_an_error() {
     with_daemon(|daemon| async move {
         let mut daemon = daemon.lock().await;
-        let (lxd, _, _) = serving(&daemon).await?;
+        let (lxd, _) = daemon.with_image().await?;
         lxd.create_instance(Place::container("one")).await?;
         let folder = Folder::new();
         // Large enough that neither end has all of it at once.
