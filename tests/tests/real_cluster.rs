@@ -73,7 +73,7 @@ async fn a_cluster_of_one() {
         assert_eq!(lxd.cluster_member("m2").await?.status, "Online");
 
         // Where a token is asked for, it is at once what the operation stands for.
-        let token = ClusterMembersPost { server_name: "m3".into(), ..Default::default() };
+        let token = ClusterMembersPost { server_name: "m3".into() };
         let token = lxd.add_cluster_member(token).await?;
         assert_eq!(token.server_name, "m3");
         assert!(!token.secret.is_empty() && token.fingerprint.len() == 64 && token.expires_at.is_some());
@@ -127,7 +127,7 @@ async fn groups(socket: &str, lxd: &Client) -> Result<(), Error> {
 async fn a_member_joins_and_leaves() {
     with_two_daemons(|one, other, [socket, _]| async move {
         bootstrap(&one, "m1").await?;
-        let token = ClusterMembersPost { server_name: "m2".into(), ..Default::default() };
+        let token = ClusterMembersPost { server_name: "m2".into() };
         let token = one.add_cluster_member(token).await?;
         // As `lxc cluster add` shows it.
         let shown = json!({
