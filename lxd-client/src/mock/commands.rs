@@ -9,7 +9,7 @@ use lxd_types::ExecResult;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::expectation::Expectation;
+use super::expectation::{Expectation, told};
 use super::serving::{Socket, begun, ended, next, response, send, sync, websocket};
 use super::sessions::secrets;
 use super::{Answer, Came, Shared};
@@ -70,14 +70,14 @@ pub(super) fn begin(shared: &Arc<Shared>, came: &Arc<Came>, output: ExecOutput) 
     let command = Command { came: Arc::clone(came), output, is_interactive, left, input: BytesMut::new() };
     state.commands.insert(id.clone(), command);
     if has_sockets {
-        return begun(&mut state, came, &id, secrets(is_interactive));
+        return begun(&mut state, came, &id, told(&id, 103, "", secrets(is_interactive)));
     }
     let mut metadata = json!({ "return": status });
     if flag("record-output") {
         let path = format!("/{}/logs/exec_{id}", came.path[..came.path.len() - 1].join("/"));
         metadata["output"] = json!({"1": format!("{path}.stdout"), "2": format!("{path}.stderr")});
     }
-    let response = begun(&mut state, came, &id, Value::Null);
+    let response = begun(&mut state, came, &id, told(&id, 103, "", Value::Null));
     ended(&mut state, came, &id, 200, "", metadata);
     response
 }

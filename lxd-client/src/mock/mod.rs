@@ -8,6 +8,7 @@ mod expectation;
 mod recorder;
 mod serving;
 mod sessions;
+mod stateful;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -29,6 +30,7 @@ use self::commands::Command;
 pub use self::expectation::{Expectation, MockBody, MockCall, MockOperation, Uploaded};
 pub use self::recorder::Recorder;
 pub use self::sessions::{MockConnections, MockSession};
+use self::stateful::World;
 use crate::answer::{Connection, WebSocket};
 use crate::call::Answers;
 use crate::client::Client;
@@ -141,6 +143,8 @@ struct State {
     /// Those of them whose websockets the test feeds, with where these go.
     sessions: BTreeMap<String, UnboundedSender<(String, WebSocket)>>,
     followers: Vec<Follower>,
+    /// What the mock keeps by itself, where it is stateful.
+    world: Option<World>,
     /// What goes on beside the connections, and ends with the mock.
     tasks: Vec<AbortHandle>,
 }
@@ -365,6 +369,39 @@ impl MockLxd {
         let answer = move |request| serving::answer(Arc::clone(&answers), request);
         let (endpoint, serving) = serving::at_socket(socket.as_ref(), answer);
         Self { shared, endpoint, serving }
+    }
+
+    /// Keeps a state: projects, profiles, images, instances and their snapshots, which calls make, list, change and
+    /// delete, and which are missing or taken in the words of LXD 5.0. So code that only does that is tested
+    /// without expectations; those that a test says come before the state.
+    ///
+    /// It begins as a server after its installation, with the project `default` and in that the profile `default`,
+    /// which has a disk of the pool `default`. Any bytes that are uploaded are an image, of whose own properties
+    /// nothing is known. Nothing runs in instances: what commands write, and what files hold, is for a test to say.
+    /// Lists with a filter, copies from other servers and all other objects are not known to it.
+    ///
+    /// ```
+    /// use lxd_client::mock::MockLxd;
+    /// use lxd_client::types::{InstanceSource, InstanceStatePut, InstancesPost};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), lxd_client::Error> {
+    /// let lxd = MockLxd::start().await.stateful();
+    /// let client = lxd.client();
+    /// let source = Some(InstanceSource { r#type: "none".into(), ..Default::default() });
+    /// client.create_instance(InstancesPost { name: "t1".into(), source, ..Default::default() }).await?;
+    /// let start = InstanceStatePut { action: "start".into(), ..Default::default() };
+    /// client.update_instance_state("t1", start).await?;
+    /// assert_eq!(client.instance("t1").await?.status, "Running");
+    /// assert!(client.delete_instance("t1").await.unwrap_err().to_string().contains("Instance is running"));
+    /// assert!(client.instance("t2").await.unwrap_err().is_not_found());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn stateful(self) -> Self {
+        self.shared.lock().world = Some(World::new());
+        self
     }
 
     /// Its endpoint, as in [`ClientBuilder::endpoint`](crate::ClientBuilder::endpoint).

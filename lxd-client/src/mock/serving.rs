@@ -31,7 +31,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::expectation::{progress, told};
-use super::{Answer, Came, Follower, Outcome, Shared, State, commands, sessions};
+use super::{Answer, Came, Follower, Outcome, Shared, State, commands, sessions, stateful};
 use crate::answer::Connection;
 use crate::arriving::Arriving;
 use crate::body::Body;
@@ -139,7 +139,8 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
         response.headers_mut().extend(manner.headers);
         return response;
     }
-    match by_itself(&shared, &came, upgrade) {
+    let by_itself = by_itself(&shared, &came, upgrade);
+    match by_itself.or_else(|| stateful::answer(&mut shared.lock(), &came)) {
         Some(served) => {
             note(Outcome::Served);
             served
@@ -201,7 +202,7 @@ fn given(
         Answer::Operation { progress: steps, status, error, metadata } => {
             let mut state = shared.lock();
             let id = state.next_operation();
-            let response = begun(&mut state, came, &id, Value::Null);
+            let response = begun(&mut state, came, &id, told(&id, 103, "", Value::Null));
             if steps.is_empty() {
                 ended(&mut state, came, &id, status, &error, metadata);
                 return response;
@@ -224,9 +225,8 @@ fn given(
     }
 }
 
-/// Answers with an operation that runs from now on.
-pub(super) fn begun(state: &mut State, came: &Came, id: &str, metadata: Value) -> Response<Body> {
-    let running = told(id, 103, "", metadata);
+/// Answers with an operation that runs from now on, as it is told.
+pub(super) fn begun(state: &mut State, came: &Came, id: &str, running: Value) -> Response<Body> {
     announce(state, came, &running);
     let path = format!("/1.0/operations/{id}");
     let mut response = enveloped(202, "async", "Operation created", 100, &path, (0, ""), &running);
@@ -239,7 +239,12 @@ pub(super) fn begun(state: &mut State, came: &Came, id: &str, metadata: Value) -
 
 /// Ends an operation.
 pub(super) fn ended(state: &mut State, came: &Came, id: &str, status: u16, error: &str, metadata: Value) {
-    let ended = told(id, status, error, metadata);
+    let mut ended = told(id, status, error, metadata);
+    if let Some(begun) = state.operations.get(id) {
+        for name in ["description", "resources"] {
+            ended[name] = begun[name].clone();
+        }
+    }
     announce(state, came, &ended);
     state.operations.insert(id.to_owned(), ended);
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::expectation::Expectation;
+use super::expectation::{Expectation, told};
 use super::serving::{begun, ended, refusal, upgraded};
 use super::{Answer, Came, Shared};
 use crate::answer::{Connection, WebSocket};
@@ -187,7 +187,7 @@ pub(super) fn begin(
     let (sender, sockets) = unbounded_channel();
     let mut state = shared.lock();
     let id = state.next_operation();
-    let response = begun(&mut state, came, &id, secrets(is_terminal));
+    let response = begun(&mut state, came, &id, told(&id, 103, "", secrets(is_terminal)));
     state.sessions.insert(id.clone(), sender);
     drop(state);
     let (shared, came) = (Arc::clone(shared), Arc::clone(came));
