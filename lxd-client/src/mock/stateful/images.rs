@@ -19,14 +19,14 @@ pub(super) struct Image {
 impl World {
     pub(super) fn images(&mut self, asked: &Asked<'_>) -> Option<Answer> {
         if !self.projects.contains_key(asked.project) {
-            return Some(refused(404, "Project not found"));
+            return Some(refused(404, "Check if project has images: fetch project: Project not found"));
         }
         let home = self.home(asked.project, "features.images");
         Some(match (asked.method, asked.path) {
             ("GET", ["images"]) => {
                 let all = self.images.keys().filter(|(project, _)| *project == home);
                 Ok(Reply::Value(match asked.recursion() {
-                    0 => all.map(|(_, name)| json!(url(&format!("images/{name}"), &home))).collect(),
+                    0 => all.map(|(_, name)| json!(format!("/1.0/images/{name}"))).collect(),
                     _ => all.map(|key| self.image(key)).collect(),
                 }))
             }
@@ -143,10 +143,12 @@ impl World {
             return refused(404, "Instance snapshot not found");
         }
         if snapshot.is_none() && instance.is_running() {
-            return refused(400, "Cannot export a running instance as an image");
+            return Ok(downloaded(
+                Value::Null,
+                Some("Cannot export a running instance as an image".to_owned()),
+            ));
         }
-        let mut properties = instance.properties();
-        properties.extend(object(asked.body.get("properties").cloned().unwrap_or_default()));
+        let properties = object(asked.body.get("properties").cloned().unwrap_or_default());
         let public = asked.body.get("public").cloned().unwrap_or(json!(false));
         let about = json!({
             "auto_update": false, "public": public, "properties": properties, "filename": asked.text("filename"),
@@ -212,9 +214,7 @@ impl World {
             ("GET", ["images", "aliases"]) => {
                 let all = self.aliases.iter().filter(|((project, _), _)| *project == home);
                 Ok(Reply::Value(match asked.recursion() {
-                    0 => all
-                        .map(|((_, name), _)| json!(url(&format!("images/aliases/{name}"), &home)))
-                        .collect(),
+                    0 => all.map(|((_, name), _)| json!(format!("/1.0/images/aliases/{name}"))).collect(),
                     _ => all.map(|(_, alias)| json!(alias)).collect(),
                 }))
             }

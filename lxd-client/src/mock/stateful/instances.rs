@@ -54,13 +54,6 @@ impl Instance {
         }
     }
 
-    /// What its image says of itself, for an image that is made of it.
-    pub(super) fn properties(&self) -> Object {
-        let config = self.about["config"].as_object().into_iter().flatten();
-        let of_image = config.filter_map(|(key, value)| Some((key.strip_prefix("image.")?, value)));
-        of_image.map(|(key, value)| (key.to_owned(), value.clone())).collect()
-    }
-
     /// The part that can be written.
     pub(super) fn marked(&self) -> Value {
         let parts = ["architecture", "config", "devices", "ephemeral", "profiles", "description"];
@@ -150,6 +143,10 @@ impl World {
     /// Something with profiles as it is read: with what these add.
     pub(super) fn with_expanded(&self, project: &str, about: &Object) -> Object {
         let mut read = about.clone();
+        if !about.contains_key("status") {
+            // A snapshot is made with a description, and read without.
+            read.remove("description");
+        }
         for part in ["config", "devices"] {
             read.insert(format!("expanded_{part}"), self.expanded(project, about, part));
         }
@@ -291,9 +288,11 @@ impl World {
     fn rootless(&self, project: &str, about: &Object) -> Option<&'static str> {
         let devices = self.expanded(project, about, "devices");
         let is_root = |device: &Value| device["type"] == "disk" && device["path"] == "/";
-        let has_root = devices.as_object().is_some_and(|devices| devices.values().any(is_root));
-        (!has_root)
-            .then_some("Invalid devices: Failed detecting root disk device: No root device could be found")
+        match devices.as_object().filter(|devices| !devices.is_empty()) {
+            None => Some("Failed getting root disk: No root device could be found"),
+            Some(devices) if devices.values().any(is_root) => None,
+            _ => Some("Invalid devices: Failed detecting root disk device: No root device could be found"),
+        }
     }
 
     fn update_instance(&mut self, asked: &Asked<'_>, key: &(String, String)) -> Answer {
@@ -303,7 +302,9 @@ impl World {
         self.matches_instance(asked, key)?;
         let given = |name: &str, default: Value| asked.body.get(name).cloned().unwrap_or(default);
         let profiles = given("profiles", json!([]));
-        self.check_profiles(asked.project, &profiles)?;
+        if self.check_profiles(asked.project, &profiles).is_err() {
+            return refused(404, "Profile not found");
+        }
         let mut about = self.instances[key].about.clone();
         about.insert("config".to_owned(), given("config", json!({})));
         about.insert("devices".to_owned(), given("devices", json!({})));
@@ -311,7 +312,8 @@ impl World {
         about.insert("ephemeral".to_owned(), given("ephemeral", json!(false)));
         about.insert("description".to_owned(), given("description", json!("")));
         let rootless = || self.rootless(&key.0, &about).map(str::to_owned);
-        let error = unknown_key(about.get("config")).or_else(rootless);
+        let unknown = unknown_key(about.get("config")).map(|words| format!("Invalid config: {words}"));
+        let error = unknown.or_else(rootless);
         if error.is_none() {
             self.put_back(key, about);
         }
@@ -329,13 +331,15 @@ impl World {
             let change = asked.body.get(part).cloned().unwrap_or_default();
             about.insert(part.to_owned(), merged(&about[part], &change));
         }
-        for part in ["profiles", "ephemeral", "description"] {
+        for part in ["profiles", "ephemeral"] {
             if let Some(value) = asked.body.get(part) {
                 about.insert(part.to_owned(), value.clone());
             }
         }
+        // By a fault of its own, the server takes a description that is not given for an empty one.
+        about.insert("description".to_owned(), json!(asked.text("description")));
         if let Some(words) = unknown_key(about.get("config")) {
-            return refused(500, words);
+            return refused(500, format!("Invalid config: {words}"));
         }
         self.put_back(key, about);
         Ok(Reply::Value(json!({})))
@@ -477,9 +481,7 @@ fn check_name(name: &str) -> Result<(), Refused> {
         name if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-') => {
             "Name can only contain alphanumeric and hyphen characters"
         }
-        name if name.starts_with(|first: char| first.is_ascii_digit() || first == '-') => {
-            "Name must not start with a digit or a hyphen"
-        }
+        name if name.starts_with(|first: char| first.is_ascii_digit()) => "Name must not start with a number",
         name if name.ends_with('-') => "Name must not end with a hyphen",
         _ => return Ok(()),
     };

@@ -21,7 +21,8 @@ fn profile(name: &str, description: &str, config: Value, devices: Value) -> Obje
 impl World {
     pub(super) fn profiles(&mut self, asked: &Asked<'_>) -> Option<Answer> {
         if !self.projects.contains_key(asked.project) {
-            return Some(refused(404, "Project not found"));
+            let words = format!("Failed loading project \"{}\": Project not found", asked.project);
+            return Some(refused(404, words));
         }
         let home = self.home(asked.project, "features.profiles");
         Some(match (asked.method, asked.path) {
@@ -36,10 +37,17 @@ impl World {
             (method, ["profiles", name]) => {
                 let key = (home, (*name).to_owned());
                 if !self.profiles.contains_key(&key) {
-                    let is_read = method == "GET" || method == "PUT" || method == "PATCH";
-                    let words =
-                        if is_read { "Fetch profile: Profile not found" } else { "Profile not found" };
-                    return Some(refused(404, words));
+                    return Some(match method {
+                        "GET" => refused(404, "Fetch profile: Profile not found"),
+                        "PUT" => {
+                            refused(404, format!("Failed to retrieve profile \"{name}\": Profile not found"))
+                        }
+                        "PATCH" => {
+                            refused(404, format!("Failed to retrieve profile=\"{name}\": Profile not found"))
+                        }
+                        "POST" => refused(500, "Query affected 0 rows instead of 1"),
+                        _ => refused(404, "Profile not found"),
+                    });
                 }
                 match method {
                     "GET" => Ok(Reply::Marked(self.profile(&key), self.marked_profile(&key))),

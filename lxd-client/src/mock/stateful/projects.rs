@@ -24,11 +24,10 @@ impl World {
                 }))
             }
             ("POST", ["projects"]) => self.create_project(asked),
-            (_, ["projects", name]) | (_, ["projects", name, "state"])
-                if !self.projects.contains_key(*name) =>
-            {
-                match asked.method {
-                    "DELETE" => refused(404, format!("Fetch project \"{name}\": Project not found")),
+            (method, ["projects", name, rest @ ..]) if !self.projects.contains_key(*name) => {
+                match (method, rest) {
+                    ("DELETE", _) => refused(404, format!("Fetch project \"{name}\": Project not found")),
+                    (_, ["state"]) => refused(404, "Fetch project database object: Project not found"),
                     _ => refused(404, "Project not found"),
                 }
             }
@@ -116,8 +115,9 @@ impl World {
         if changed.is_some() && name == "default" {
             return refused(403, "You can't change the features of the default project");
         }
-        if changed.is_some() && !self.is_empty(name) {
-            return refused(403, "Features can only be changed on empty projects");
+        if let Some(feature) = changed.filter(|_| !self.is_empty(name)) {
+            let words = "cannot be disabled on non-empty projects";
+            return refused(400, format!("Project feature \"{feature}\" {words}"));
         }
         let loses_profiles = changed.is_some_and(|_| !feature(&config, "features.profiles"));
         if let Some(project) = self.projects.get_mut(name) {
@@ -168,7 +168,7 @@ impl World {
             return refused(403, "The 'default' project cannot be deleted");
         }
         if !self.is_empty(name) {
-            return refused(400, "Only empty projects can be removed");
+            return refused(500, "Only empty projects can be removed");
         }
         self.projects.remove(name);
         self.profiles.retain(|(project, _), _| project != name);

@@ -90,7 +90,7 @@ impl World {
             "expires_at": expires_at.unwrap_or(json!(NEVER)), "architecture": about["architecture"],
             "config": about["config"], "created_at": now(), "devices": about["devices"],
             "ephemeral": about["ephemeral"], "last_used_at": NEVER, "name": name,
-            "profiles": about["profiles"], "stateful": false, "size": -1,
+            "profiles": about["profiles"], "stateful": false, "size": -1, "description": about["description"],
         }));
         let resources = resources(std::slice::from_ref(key), instance.is("container"));
         if error.is_none() {
@@ -149,7 +149,7 @@ impl World {
         let Some(instance) = self.instances.get_mut(key) else { return Reply::Value(Value::Null) };
         let error = match instance.snapshot(name) {
             Some(at) => {
-                for part in ["architecture", "config", "devices", "ephemeral", "profiles"] {
+                for part in ["architecture", "config", "devices", "ephemeral", "profiles", "description"] {
                     let before = instance.snapshots[at][part].clone();
                     instance.about.insert(part.to_owned(), before);
                 }
