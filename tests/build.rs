@@ -118,7 +118,8 @@ fn function(operation: &Operation, body: &Body, method: &Method, name: &str) -> 
         true => String::new(),
         false => format!("        let call = if all {{ call{setters} }} else {{ call }};\n"),
     };
-    let answer = match operation.answer {
+    // One method gives the same for all answers: what a value is, or bytes, or a connection.
+    let answer = match operation.answers[0] {
         Answer::Nothing | Answer::Value(_) | Answer::Operation(_) | Answer::Text => "json(&call.await?)",
         Answer::Bytes => "Answered::Bytes(call.await?.bytes().await?)",
         Answer::WebSocket | Answer::Connection => "opened(call.await?)",

@@ -1,5 +1,6 @@
 //! A second, simple reader of the API's description, for the conformance test: what each call must put on the wire
-//! and what it may be answered. It shares nothing with the generator; how calls are made is left to `cases`.
+//! and what it may be answered. It has no code in common with the generator, only the two files; how calls are made is
+//! left to `cases`.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +24,8 @@ pub(crate) struct Operation {
     pub(crate) parameters: Vec<Parameter>,
     /// What can be sent; each is a method of its own.
     pub(crate) bodies: Vec<Body>,
-    pub(crate) answer: Answer,
+    /// What it may be answered, one or the other.
+    pub(crate) answers: Vec<Answer>,
 }
 
 /// A parameter of the query or a header.
@@ -147,28 +149,28 @@ impl Description {
             query: query.to_owned(),
             parameters,
             bodies,
-            answer: self.answer(operation, overlay),
+            answers: self.answers(operation, overlay),
         }
     }
 
-    fn answer(&self, operation: &Value, overlay: &Value) -> Answer {
+    fn answers(&self, operation: &Value, overlay: &Value) -> Vec<Answer> {
         let given = |key: &str| overlay[key].as_str();
         if let Some(ty) = given("operation_result") {
-            return Answer::Operation(Some(schema_of(ty)));
+            return vec![Answer::Operation(Some(schema_of(ty)))];
         }
         match given("answer") {
-            Some("raw") => return Answer::Bytes,
-            Some("websocket" | "events") => return Answer::WebSocket,
-            Some("upgrade") => return Answer::Connection,
+            Some("raw") => return vec![Answer::Bytes],
+            Some("websocket" | "events") => return vec![Answer::WebSocket],
+            Some("upgrade") => return vec![Answer::Connection],
             _ => {}
         }
         if let Some(ty) = given("result") {
-            return Answer::Value(schema_of(ty));
+            return vec![Answer::Value(schema_of(ty))];
         }
         let is = |of: &Value, kinds: [&str; 2]| {
             of.as_sequence().is_some_and(|of| of.iter().any(|kind| kinds.contains(&text(kind))))
         };
-        let mut answer = Answer::Nothing;
+        let mut answers = Vec::new();
         for (status, response) in mapping(&operation["responses"]) {
             let status: u16 = text(status).parse().expect("a status");
             let response = match response["$ref"].as_str() {
@@ -176,28 +178,31 @@ impl Description {
                 None => response,
             };
             let (schema, produces) = (&response["schema"], &operation["produces"]);
-            match status {
-                101 => return Answer::Connection,
-                202 => answer = Answer::Operation(None),
+            answers.extend(match status {
+                101 => Some(Answer::Connection),
+                202 => Some(Answer::Operation(None)),
                 // The headers of a HEAD are no value.
                 200 | 201 if schema.is_null() => {
                     let binary = ["application/octet-stream", "multipart/form-data"];
-                    if is(produces, binary) && !is(produces, ["application/json"; 2]) {
-                        answer = Answer::Bytes;
-                    }
+                    let is_binary = is(produces, binary) && !is(produces, ["application/json"; 2]);
+                    Some(if is_binary { Answer::Bytes } else { Answer::Nothing })
                 }
-                200 | 201 => match &schema["properties"]["metadata"] {
+                200 | 201 => Some(match &schema["properties"]["metadata"] {
                     Value::Null if schema["properties"]["status_code"].is_null() => {
-                        let text = schema["type"] == "string" && given("answer") != Some("json");
-                        answer = if text { Answer::Text } else { Answer::Value(schema.clone()) };
+                        let is_text = schema["type"] == "string" && given("answer") != Some("json");
+                        if is_text { Answer::Text } else { Answer::Value(schema.clone()) }
                     }
-                    Value::Null => {}
-                    metadata => answer = Answer::Value(metadata.clone()),
-                },
-                _ => {}
-            }
+                    Value::Null => Answer::Nothing,
+                    metadata => Answer::Value(metadata.clone()),
+                }),
+                _ => None,
+            });
         }
-        answer
+        // Where only refusals are described, there is no value.
+        if answers.is_empty() {
+            answers.push(Answer::Nothing);
+        }
+        answers
     }
 
     /// The type that a name stands for: of which kind it is, and its fields.

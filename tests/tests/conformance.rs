@@ -1,5 +1,5 @@
 //! Each operation of the description, called by its generated method: what is on the wire, and what is made of the
-//! answer, is held against what a reader of the description says that shares nothing with the generator.
+//! answer, is held against what a reader of the description says that has no code in common with the generator.
 
 #[path = "../conformance/cases.rs"]
 #[allow(dead_code, reason = "the build script writes the calls")]
@@ -165,7 +165,7 @@ async fn each_call_is_on_the_wire_what_the_description_says() {
     for case in CASES {
         let operation = &operations[case.operation];
         let what = shown(operation);
-        let value = match &operation.answer {
+        let value = match &operation.answers[0] {
             Answer::Value(schema) | Answer::Operation(Some(schema)) => {
                 description.example(schema, Fill::Full)
             }
@@ -177,7 +177,7 @@ async fn each_call_is_on_the_wire_what_the_description_says() {
                 Body::Json(schema) => description.example(schema, fill),
                 _ => Value::Null,
             };
-            let reply = reply(&operation.answer, value.clone());
+            let reply = reply(&operation.answers[0], value.clone());
             let (request, outcome) = server.call(case, sent.clone(), all, reply).await;
             if let Err(error) = outcome {
                 panic!("{what}: {error}");
@@ -269,43 +269,51 @@ async fn each_answer_is_read_in_full_empty_and_with_nulls() {
     let operations = description.operations();
     for case in CASES {
         let operation = &operations[case.operation];
-        let what = shown(operation);
-        let body = match &operation.bodies[case.body] {
-            Body::Json(schema) => description.example(schema, Fill::Empty),
-            _ => Value::Null,
-        };
-        let schema = match &operation.answer {
-            Answer::Value(schema) | Answer::Operation(Some(schema)) => schema,
-            Answer::Nothing | Answer::Operation(None) => {
-                // Whatever a server says there is passed over.
-                for value in [json!({}), Value::Null, json!({"a": [1]})] {
-                    let reply = reply(&operation.answer, value);
-                    let (_, answered) = server.call(case, body.clone(), false, reply).await;
-                    assert_eq!(answered.expect(&what), Answered::Json(Value::Null), "{what}");
-                }
-                continue;
-            }
-            other => {
-                let expected = match other {
-                    Answer::Text => Answered::Json("text".into()),
-                    Answer::Bytes => Answered::Bytes(Bytes::from_static(BYTES)),
-                    _ => Answered::Opened,
-                };
-                let (_, answered) =
-                    server.call(case, body, false, reply(&operation.answer, Value::Null)).await;
-                assert_eq!(answered.expect(&what), expected, "{what}");
-                continue;
-            }
-        };
-        for fill in [Fill::Full, Fill::Empty, Fill::Nulls] {
-            let value = description.example(schema, fill);
-            let reply = reply(&operation.answer, value.clone());
-            let (_, answered) = server.call(case, body.clone(), false, reply).await;
-            // What is absent and what is null is the default, which is left out when it is written.
-            let expected = if fill == Fill::Full { value } else { description.example(schema, Fill::Empty) };
-            assert_eq!(answered.expect(&what), Answered::Json(expected), "{what} {fill:?}");
+        for answer in &operation.answers {
+            check_answer(&server, &description, case, operation, answer).await;
         }
-        let (_, answered) = server.call(case, body, false, reply(&operation.answer, Value::Null)).await;
-        let Answered::Json(_) = answered.expect(&what) else { panic!("{what}: no value") };
+    }
+}
+
+async fn check_answer(
+    server: &Server,
+    description: &Description,
+    case: &Case,
+    operation: &Operation,
+    answer: &Answer,
+) {
+    let what = shown(operation);
+    let body = match &operation.bodies[case.body] {
+        Body::Json(schema) => description.example(schema, Fill::Empty),
+        _ => Value::Null,
+    };
+    let read = async |value: Value| {
+        let (_, answered) = server.call(case, body.clone(), false, reply(answer, value)).await;
+        answered.expect(&what)
+    };
+    match answer {
+        Answer::Value(schema) | Answer::Operation(Some(schema)) => {
+            for fill in [Fill::Full, Fill::Empty, Fill::Nulls] {
+                let value = description.example(schema, fill);
+                // What is absent and what is null is the default, which is left out when it is written.
+                let expected =
+                    if fill == Fill::Full { value.clone() } else { description.example(schema, Fill::Empty) };
+                assert_eq!(read(value).await, Answered::Json(expected), "{what} {fill:?}");
+            }
+            assert!(matches!(read(Value::Null).await, Answered::Json(_)), "{what}: no value");
+        }
+        Answer::Nothing | Answer::Operation(None) => {
+            // Whatever a server says there is passed over.
+            for value in [json!({}), Value::Null, json!({"a": [1]})] {
+                assert_eq!(read(value).await, Answered::Json(Value::Null), "{what}");
+            }
+        }
+        Answer::Text => assert_eq!(read(Value::Null).await, Answered::Json("text".into()), "{what}"),
+        Answer::Bytes => {
+            assert_eq!(read(Value::Null).await, Answered::Bytes(Bytes::from_static(BYTES)), "{what}");
+        }
+        Answer::WebSocket | Answer::Connection => {
+            assert_eq!(read(Value::Null).await, Answered::Opened, "{what}");
+        }
     }
 }

@@ -385,3 +385,28 @@ async fn events_of_a_test_are_told_to_those_who_listen() {
     lxd.cut_events();
     assert_eq!(lifecycle.next().await.unwrap().unwrap().content, EventContent::Gap);
 }
+
+#[tokio::test]
+async fn who_waits_for_a_connection_is_told_that_the_mock_is_gone() {
+    let lxd = MockLxd::start().await;
+    let mut sessions = lxd.on_execute_in_instance("t1").sessions();
+    let client = lxd.client();
+    let post = InstanceExecPost { wait_for_websocket: true, ..Default::default() };
+    let operation = client.execute_in_instance("t1", post).start().await.unwrap();
+    let session = sessions.next().await;
+    // A websocket of what has ended is refused, and no call that nobody expected.
+    session.succeed();
+    let secret = operation.metadata()["fds"]["0"].as_str().unwrap_or("secret-0").to_owned();
+    let refused = client.operation_websocket(operation.id()).secret(&secret).await.unwrap_err();
+    assert!(refused.is_not_found(), "{refused}");
+    let again = InstanceExecPost { wait_for_websocket: true, ..Default::default() };
+    client.execute_in_instance("t1", again).start().await.unwrap();
+    let mut session = sessions.next().await;
+    drop(lxd);
+    for waiting in [
+        tokio::spawn(async move { drop(session.socket("0").await) }),
+        tokio::spawn(async move { drop(sessions.next().await) }),
+    ] {
+        assert!(waiting.await.unwrap_err().is_panic());
+    }
+}

@@ -3,12 +3,13 @@
 use futures_util::StreamExt;
 use lxd_client::mock::{MockLxd, Recorder};
 use lxd_client::types::{
-    Certificate, ImageResult, Instance, InstanceConsolePost, InstanceStatePut, InstancesPost, Server,
-    ServerPut, StoragePool,
+    Certificate, ExecResult, ImageResult, Instance, InstanceConsolePost, InstanceExecPost, InstanceStatePut,
+    InstancesPost, ProfilesPost, Server, ServerPut, StoragePool,
 };
 use lxd_client::{Client, Error};
 use lxd_tests::fake_server::{Answer, FakeServer};
 use lxd_tests::folder::Folder;
+use serde_json::json;
 
 /// What is between the braces of the function that a recorder writes.
 async fn written(recorder: &Recorder) -> String {
@@ -27,6 +28,7 @@ async fn calls_are_told_apart_and_answers_come_in_turn() {
     lxd.on_instances().reply(vec!["/1.0/instances/t1".into()]);
     lxd.on_instance_log("t1", "a \"log\"").reply(&b"bytes\0\xff"[..]);
     lxd.on_metrics().reply("# EOF\n".into());
+    lxd.on_create_placement_group().reply(());
     lxd.on_server().reply(Server { auth: "trusted".into(), ..Default::default() });
     lxd.on_delete_instance("t2").error(404, "Instance not found");
     let recorder = Recorder::start(&lxd.client()).await;
@@ -36,7 +38,9 @@ async fn calls_are_told_apart_and_answers_come_in_turn() {
     }
     client.use_project("p").instances().filter("status eq running").await.unwrap();
     client.instance_log("t1", "a \"log\"").await.unwrap().bytes().await.unwrap();
+    client.instances().await.unwrap();
     client.metrics().await.unwrap();
+    client.create_placement_group(json!({"name": "g"})).await.unwrap();
     assert!(client.delete_instance("t2").await.unwrap_err().is_not_found());
     assert_eq!(
         written(&recorder).await,
@@ -50,7 +54,13 @@ async fn calls_are_told_apart_and_answers_come_in_turn() {
             && call.query.get("project").is_some_and(|value| value == "p"))
         .reply(vec!["/1.0/instances/t1".into()]);
     lxd.on_instance_log("t1", "a \"log\"").reply(&b"bytes\x00\xff"[..]);
+    lxd.on_instances()
+        .when(|call| !call.query.contains_key("filter") && !call.query.contains_key("project"))
+        .reply(vec!["/1.0/instances/t1".into()]);
     lxd.on_metrics().reply("# EOF\n".into());
+    lxd.on_create_placement_group()
+        .when(|call| call.body.to_string() == "{\"name\":\"g\"}")
+        .reply(());
     lxd.on_server().reply(Server { auth: "trusted".into(), ..Default::default() });
     lxd.on_delete_instance("t2").error(404, "Instance not found");
 "##
@@ -117,11 +127,24 @@ async fn secrets_are_left_out() {
     let config = [("core.trust_password".into(), "hush3".into())].into();
     client.update_server(ServerPut { config }).await.unwrap();
     client.certificate("f0").await.unwrap();
+    lxd.on_create_profile().reply(());
+    for name in ["one", "two"] {
+        let config = [("user.password".into(), "hush4".into())].into();
+        client
+            .create_profile(ProfilesPost { name: name.into(), config, ..Default::default() })
+            .await
+            .unwrap();
+    }
+    lxd.on_execute_in_instance("t1").operation().succeed_with(ExecResult::default());
+    let environment = [("WHERE".into(), "hush5".into())].into();
+    let command = InstanceExecPost { environment, command: vec!["env".into()], ..Default::default() };
+    client.execute_in_instance("t1", command).await.unwrap();
     assert_eq!(lxd.on_certificate("f0").received()[0].headers["x-mine"], "hush2");
     let written = written(&recorder).await;
     assert!(!written.contains("hush"), "{written}");
     assert!(written.contains(r#"("rbd.passphrase".into(), "(removed)".into())"#), "{written}");
-    // What was left out cannot be compared.
+    // What was left out cannot be compared, but what is beside it can.
+    assert!(written.contains(r#".when(|call| call.body.name == "two")"#), "{written}");
     assert!(written.contains("    lxd.on_update_server().reply(());\n"), "{written}");
 }
 
@@ -129,6 +152,7 @@ async fn secrets_are_left_out() {
 async fn what_has_no_place_among_expectations_is_marked() {
     let server = FakeServer::with(|request| match request.line().as_str() {
         "GET /1.0/operations" => Answer::sync("{}"),
+        "GET /1.0/images/f0/export" => Answer::raw(200, &[], vec![7; 65 << 10]),
         _ => Answer::sync("[1]"),
     });
     let folder = Folder::new();
@@ -136,6 +160,7 @@ async fn what_has_no_place_among_expectations_is_marked() {
     let client = recorder.client();
     assert!(recorder.endpoint().starts_with("unix:///"));
     client.operations().await.unwrap();
+    client.image_export("f0").await.unwrap().bytes().await.unwrap();
     // It is no list of names, which the program was told too.
     assert!(matches!(client.instances().await, Err(Error::Decode { .. })));
     let stream = tokio::net::UnixStream::connect(folder.0.join("socket")).await.unwrap();
@@ -147,7 +172,11 @@ async fn what_has_no_place_among_expectations_is_marked() {
     assert_eq!(line, "HTTP/1.1 200 OK\r\n");
     assert_eq!(
         written(&recorder).await,
-        "    // lxd.on_instances(): not recorded.\n    // GET /1.0/nowhere: no method of the client.\n"
+        r#"    lxd.on_operations().reply([].into());
+    // lxd.on_image_export("f0"): not recorded.
+    // lxd.on_instances(): not recorded.
+    // GET "/1.0/nowhere": no method of the client.
+"#
     );
 }
 

@@ -98,7 +98,9 @@ async fn serve<S, F>(
 pub(super) async fn received(mut request: Request<Incoming>) -> Result<(Came, Option<OnUpgrade>), Error> {
     let upgrade = request.headers().contains_key(UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
-    let body = Arriving::new(body, Limits::default()).all("a call of the mock").await?;
+    let body = Arriving::new(body, Limits { answer: usize::MAX, ..Limits::default() })
+        .all("a call of the mock")
+        .await?;
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
     let path = head.uri.path().trim_start_matches('/').split('/').map(decoded).collect();
     let pairs = head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
@@ -161,11 +163,20 @@ fn by_itself(shared: &Arc<Shared>, came: &Came, upgrade: Option<OnUpgrade>) -> O
         }
         ("GET", ["1.0", "events"], Some(upgrade)) => Some(events(shared, came, upgrade)),
         ("GET", ["1.0", "operations", id, "websocket"], Some(upgrade)) => {
-            let is_command = shared.lock().commands.contains_key(*id);
+            let (is_command, is_known) = {
+                let state = shared.lock();
+                (state.commands.contains_key(*id), state.operations.contains_key(*id))
+            };
             let connect = if is_command { commands::connect } else { sessions::connect };
-            connect(shared, came, id, upgrade)
+            // One that has ended, or another secret.
+            let refused = || is_known.then(|| refusal(404, "websocket not found"));
+            connect(shared, came, id, upgrade).or_else(refused)
         }
         (method, ["1.0", "instances", _, "logs", name], _) => commands::recorded(shared, method, name),
+        // How it ends, the test has said.
+        ("DELETE", ["1.0", "operations", id], _) => {
+            shared.lock().operations.contains_key(*id).then(|| sync(&json!({})))
+        }
         ("GET", ["1.0", "operations", id] | ["1.0", "operations", id, "wait"], _) => {
             shared.lock().operations.get(*id).map(sync)
         }

@@ -9,7 +9,9 @@ mod expectations;
 mod expectations;
 
 use lxd_client::mock::MockLxd;
-use lxd_client::types::{InstanceExecPost, InstanceSource, InstanceStatePut, InstanceStatus, InstancesPost};
+use lxd_client::types::{
+    InstanceExecPost, InstanceSource, InstanceStatePut, InstanceStatus, InstancesPost, ProfilesPost,
+};
 use lxd_client::{Error, ExecOutput};
 
 fn change(action: &str) -> InstanceStatePut {
@@ -21,7 +23,8 @@ async fn what_was_recorded_is_answered_again() {
     let mock = MockLxd::start().await;
     expectations::expectations(&mock);
     let lxd = mock.client();
-    lxd.create_profile(Default::default()).await.unwrap();
+    let profile = ProfilesPost { name: "recorded".into(), ..Default::default() };
+    lxd.create_profile(profile).await.unwrap();
     let source = InstanceSource { r#type: "image".into(), alias: "busybox".into(), ..Default::default() };
     let profiles = Some(vec!["default".into(), "recorded".into()]);
     let new = InstancesPost { name: "recorded".into(), source: Some(source), profiles, ..Default::default() };

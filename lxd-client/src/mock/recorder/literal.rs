@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use lxd_types::wire::{Code, Number, Shape, Write};
+use serde_json::Value;
 
 use crate::mock::api;
 
@@ -55,7 +56,10 @@ impl Literal {
             Shape::Number(Number::Negative(value)) => Node::plain(value),
             Shape::Number(Number::Float(value)) => Node::Plain(format!("{value:?}")),
             Shape::Text(text) => Node::Plain(format!("{text:?}")),
-            Shape::Any(value) => Node::Plain(format!("{:?}.parse().expect(\"JSON\")", value.to_string())),
+            Shape::Any(value) => {
+                let json = self.without_secrets(value).to_string();
+                Node::Plain(format!("{json:?}.parse().expect(\"JSON\")"))
+            }
             Shape::Given(value) => {
                 let node = self.node(value);
                 return Node::group("Some(", vec![node], ")");
@@ -68,10 +72,7 @@ impl Literal {
             Shape::Map(map) => {
                 let mut entries = Vec::new();
                 map.each(&mut |key, value| {
-                    let value = match is_secret(key) && matches!(value.shape(), Shape::Text(_)) {
-                        true => self.removed(),
-                        false => self.node(value),
-                    };
+                    let value = if is_secret(key) { self.removed(value) } else { self.node(value) };
                     entries.push(Node::Named(format!("({key:?}.into(), "), Box::new(value), ")"));
                 });
                 Node::Group("[".into(), entries, "].into()".into())
@@ -97,8 +98,17 @@ impl Literal {
                     continue;
                 }
                 let value = match (fields.secrets.contains(wire), value.shape()) {
+                    (false, Shape::Map(map)) if *wire == "environment" => {
+                        // The usual way to give a secret to a command.
+                        let mut entries = Vec::new();
+                        map.each(&mut |key, value| {
+                            let value = Box::new(self.removed(value));
+                            entries.push(Node::Named(format!("({key:?}.into(), "), value, ")"));
+                        });
+                        Node::Group("[".into(), entries, "].into()".into())
+                    }
                     (false, _) => self.node(*value),
-                    (true, Shape::Text(_)) => self.removed(),
+                    (true, Shape::Text(_)) => self.removed(*value),
                     // It is left out.
                     (true, _) => {
                         self.has_secrets = true;
@@ -115,22 +125,72 @@ impl Literal {
         node
     }
 
-    fn removed(&mut self) -> Node {
-        self.has_secrets = true;
-        Node::Plain(format!("{REMOVED:?}.into()"))
+    /// What stands for a secret, which is not told.
+    fn removed(&mut self, value: &dyn Write) -> Node {
+        match value.shape() {
+            Shape::Null => return self.node(value),
+            Shape::Given(value) => return Node::group("Some(", vec![self.removed(value)], ")"),
+            _ => self.has_secrets = true,
+        }
+        match value.shape() {
+            Shape::Any(_) => Node::Plain(format!("{:?}.parse().expect(\"JSON\")", format!("{REMOVED:?}"))),
+            Shape::Text(_) => Node::Plain(format!("{REMOVED:?}.into()")),
+            _ => Node::plain("Default::default()"),
+        }
+    }
+
+    fn without_secrets(&mut self, value: &Value) -> Value {
+        match value {
+            Value::Object(entries) => {
+                let kept = entries.iter().map(|(key, value)| {
+                    let value = match is_secret(key) && !value.is_null() {
+                        true => {
+                            self.has_secrets = true;
+                            Value::from(REMOVED)
+                        }
+                        false => self.without_secrets(value),
+                    };
+                    (key.clone(), value)
+                });
+                kept.collect()
+            }
+            Value::Array(items) => items.iter().map(|item| self.without_secrets(item)).collect(),
+            value => value.clone(),
+        }
     }
 }
 
 /// What Rust calls a field.
-fn name<'a>(of: &str, wire: &'a str) -> &'a str {
+fn name(of: &str, wire: &'static str) -> &'static str {
     let renamed = api::RENAMED.iter().find(|(known, before, _)| *known == of && *before == wire);
     renamed.map_or(wire, |(_, _, name)| name)
 }
 
+/// What the names of secrets have in them, and what they end with as a word.
+const SECRET: [&str; 8] =
+    ["password", "passwd", "passphrase", "secret", "token", "credential", "user-data", "vendor-data"];
+const SECRET_WORDS: [&str; 3] = ["key", "keys", "pass"];
+
 /// Whether the value of a key of a configuration is a secret, by its name.
 fn is_secret(key: &str) -> bool {
     let key = key.to_lowercase();
-    ["password", "secret", "token", "passphrase", "private_key", ".key"].iter().any(|word| key.contains(word))
+    SECRET.iter().any(|part| key.contains(part))
+        || key.split(['.', '_', '-']).any(|word| SECRET_WORDS.contains(&word))
+}
+
+/// The fields of a value that are texts and no secrets, as Rust calls them.
+pub(super) fn texts(value: &dyn Write) -> Vec<(&'static str, String)> {
+    let mut texts = Vec::new();
+    value.fields(&mut |fields| {
+        for (wire, value) in fields.names.iter().zip(fields.values) {
+            if let (Shape::Text(text), false) = (value.shape(), fields.secrets.contains(wire))
+                && value.code() == Code::From
+            {
+                texts.push((name(fields.of, wire), text.into_owned()));
+            }
+        }
+    });
+    texts
 }
 
 /// A piece of code that is laid out as a whole.
@@ -214,7 +274,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use lxd_types::{Instance, InstancePatch, InstancesPost};
+    use lxd_types::{Instance, InstancePatch, InstancesPost, Server};
 
     use super::Literal;
 
@@ -253,6 +313,18 @@ mod tests {
     ..Default::default()
 }"#
         );
+        let patch = r#"{"config": {"user.password": "hush", "ssh.key": null}}"#;
+        let patch: InstancePatch = serde_json::from_str(patch).expect("a patch");
+        let literal = Literal::of(&patch, 0);
+        assert!(literal.has_secrets && !literal.code.contains("hush"), "{}", literal.code);
+        assert!(literal.code.contains(r#"("ssh.key".into(), None)"#), "{}", literal.code);
+        let server = r#"{"config": {"loki.auth.password": "hush", "core.https_address": "a"}}"#;
+        let server: Server = serde_json::from_str(server).expect("a server");
+        let literal = Literal::of(&server, 0);
+        assert!(literal.has_secrets && !literal.code.contains("hush"), "{}", literal.code);
+        let any = serde_json::json!([{"trust_token": "hush", "name": "n"}]);
+        let literal = Literal::of(&any, 0);
+        assert!(literal.has_secrets && !literal.code.contains("hush"), "{}", literal.code);
         assert_eq!(Literal::of(&vec![String::from("a\"b")], 0).code, r#"vec!["a\"b".into()]"#);
         assert_eq!(Literal::of(&InstancesPost::default(), 0).code, "InstancesPost { ..Default::default() }");
     }

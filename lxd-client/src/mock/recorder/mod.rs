@@ -51,11 +51,13 @@ use crate::operation::Progress;
 /// The code is a module with a function, `expectations(lxd: &MockLxd)`. Calls are told apart by what is in their path,
 /// their query and their JSON body; where the same call was answered in different ways, they come in turn, and the
 /// last of them stays. The ends of background operations and what commands write are in it; what goes over other
-/// connections (consoles, SFTP) is not, and only its place is marked. Of bytes, the first 64 KiB are kept.
+/// connections (consoles, SFTP) is not, nor are files of more than 64 KiB, and only their place is marked. All
+/// requests and answers are in memory while they pass.
 ///
 /// Secrets are left out: the fields that the types call so, the values of configurations whose keys speak of passwords,
-/// keys or tokens, and all headers but those that say what an answer is. What else an answer holds is kept as it is, such as names,
-/// addresses and what commands write: read it before you give it away.
+/// keys, tokens or cloud-init's data, the environment of commands, and all headers but those that say what an answer
+/// is. What else requests and answers hold is kept as it is, such as names, addresses, command lines, and what
+/// commands write: read it before you give it away.
 pub struct Recorder {
     recording: Arc<Recording>,
     endpoint: String,
@@ -97,6 +99,8 @@ enum End {
     Success(Value),
     Failure(String),
     Cancelled,
+    /// It could not be followed.
+    Unknown,
 }
 
 impl Recorder {
@@ -132,17 +136,20 @@ impl Recorder {
         &self.endpoint
     }
 
-    /// A client of it, for the same project as that of the server's.
+    /// A client of it, for the same project and cluster member as the server's.
     ///
     /// # Panics
     ///
     /// Never: the endpoint is one.
     pub fn client(&self) -> Client {
-        let client = Client::builder().endpoint(self.endpoint()).build().expect("an endpoint");
-        match self.recording.client.default_project() {
-            Some(project) => client.use_project(project),
-            None => client,
+        let mut client = Client::builder().endpoint(self.endpoint()).build().expect("an endpoint");
+        if let Some(project) = self.recording.client.default_project() {
+            client = client.use_project(project);
         }
+        if let Some(member) = self.recording.client.default_target() {
+            client = client.use_target(member);
+        }
+        client
     }
 
     /// What passed until now, as Rust code. It waits for the ends of the background operations that were begun.
@@ -188,8 +195,10 @@ impl Recording {
         let mut request = Request::new(Body::from(came.body.clone()));
         *request.method_mut() = came.method.parse().unwrap_or_default();
         *request.uri_mut() = uri;
-        *request.headers_mut() = self.client.own_headers();
         copy(&came.headers, request.headers_mut());
+        for (name, value) in &self.client.own_headers() {
+            request.headers_mut().insert(name, value.clone());
+        }
         if let Some(tokens) = self.client.tokens() {
             tokens.token(&call).await?.show_in(request.headers_mut());
         }
@@ -207,7 +216,8 @@ impl Recording {
             return Ok(response);
         }
         let (head, body) = answer.into_parts();
-        let body = Arriving::new(body, Limits::default()).all(&call).await?;
+        let limits = Limits { answer: usize::MAX, ..self.client.limits() };
+        let body = Arriving::new(body, limits).all(&call).await?;
         *response.body_mut() = Body::from(body.clone());
         let answer = match envelope::read(&body, &mut ()) {
             Ok(Outcome::Background(state)) => {
@@ -247,7 +257,7 @@ impl Recording {
                 Ok(metadata) => End::Success(metadata),
                 Err(Error::Operation { message, .. }) => End::Failure(message),
                 Err(Error::Cancelled { .. }) => End::Cancelled,
-                Err(error) => End::Failure(error.to_string()),
+                Err(_) => End::Unknown,
             };
             sender.send_replace(Some(Ended { progress, end }));
         });

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use http::header::{CONTENT_TYPE, ETAG, HeaderMap};
-use lxd_types::wire;
+use http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, HeaderMap};
+use lxd_types::wire::{self, Shape};
 use serde_json::Value;
 
 use super::literal::{self, Literal, WIDTH};
@@ -36,7 +36,13 @@ pub(super) fn code(passed: &[Passed], taps: &[Tap], project: Option<&str>) -> St
         let Some((call, answer)) = writing.expectation(one) else { continue };
         match expected.iter_mut().find(|known| known.call == call) {
             Some(known) => known.answers.push(answer),
-            None => expected.push(Expected { call, answers: vec![answer] }),
+            None => {
+                // The latest that fits a call answers it: what means all calls of a path is before what means some.
+                let is_general = call.len() == 1;
+                let first = expected.iter().position(|known| is_general && known.call[0] == call[0]);
+                let at = first.unwrap_or(expected.len());
+                expected.insert(at, Expected { call, answers: vec![answer] });
+            }
         }
     }
     let mut body = String::new();
@@ -88,11 +94,13 @@ impl Writing<'_> {
     fn expectation(&mut self, one: &Passed) -> Option<(Vec<String>, Vec<String>)> {
         let came = &one.came;
         let path: Vec<_> = came.path.iter().map(String::as_str).collect();
-        if matches!(path[..], ["1.0", "events"] | ["1.0", "operations", ..]) || self.is_output(&came.path) {
+        if matches!(path[..], ["1.0", "events"] | ["1.0", "operations", _, ..]) || self.is_output(&came.path)
+        {
             return None;
         }
         let Some((served, arguments)) = served(came) else {
-            let nobody = format!("// {} /{}: no method of the client.", came.method, came.path.join("/"));
+            let path = format!("/{}", came.path.join("/"));
+            let nobody = format!("// {} {path:?}: no method of the client.", came.method);
             return Some((vec![nobody], Vec::new()));
         };
         let arguments: Vec<_> = arguments.iter().map(|argument| format!("{argument:?}")).collect();
@@ -123,21 +131,42 @@ impl Writing<'_> {
                 conditions.push(format!("call.query.get({name:?}).is_some_and(|value| value == {value:?})"));
             }
         }
+        // Where other calls of the path have more in their query, it has to be seen that this one has not.
+        let others =
+            self.passed.iter().filter(|other| other.came.arguments(served) == came.arguments(served));
+        let names: BTreeSet<_> = others.flat_map(|other| other.came.query.keys()).collect();
+        for name in names.into_iter().filter(|name| !came.query.contains_key(*name)) {
+            if name != "secret"
+                && !of_path.contains(&name.as_str())
+                && name != "recursion"
+                && name != "public"
+            {
+                conditions.push(format!("!call.query.contains_key({name:?})"));
+            }
+        }
         if let (Form::Json(blank), false) = (&served.body, came.body.is_empty()) {
             let mut body = blank();
-            let literal = match wire::from_json(&came.body, &mut *body) {
-                Ok(()) => Some(Literal::of(&*body, 8)),
-                Err(_) => None,
-            };
-            // What was left out cannot be compared.
-            if let Some(literal) = literal.filter(|literal| !literal.has_secrets) {
-                self.types.extend(literal.types);
-                conditions.push(format!("call.body == {}", literal.code));
+            if wire::from_json(&came.body, &mut *body).is_ok() {
+                conditions.extend(self.of_body(&*body));
             }
         }
         let line = conditions.join(" && ");
         let conditions = if line.len() + 24 > WIDTH { conditions.join("\n            && ") } else { line };
         (!conditions.is_empty()).then(|| format!(".when(|call| {conditions})"))
+    }
+
+    /// What tells a body apart from others: all of it, or its texts where there are secrets, which are left out.
+    fn of_body(&mut self, body: &dyn Typed) -> Vec<String> {
+        let literal = Literal::of(body, 8);
+        if literal.has_secrets {
+            let texts = literal::texts(body).into_iter().filter(|(_, text)| !text.is_empty());
+            return texts.map(|(name, text)| format!("call.body.{name} == {text:?}")).collect();
+        }
+        if let Shape::Any(value) = body.shape() {
+            return vec![format!("call.body.to_string() == {:?}", value.to_string())];
+        }
+        self.types.extend(literal.types);
+        vec![format!("call.body == {}", literal.code)]
     }
 
     fn answer(
@@ -156,18 +185,18 @@ impl Writing<'_> {
         }
         let mut chain = Vec::new();
         for (name, value) in headers {
-            let is_told =
-                *name == ETAG || name.as_str().starts_with("x-lxd-") || self.is_kind(served, name, value);
+            let is_told = [CONTENT_DISPOSITION, ETAG].contains(name)
+                || name.as_str().starts_with("x-lxd-")
+                || self.is_kind(served, name, value);
             if let (true, Ok(value)) = (is_told, value.to_str()) {
                 chain.push(format!(".header({:?}, {value:?})", name.as_str()));
             }
         }
         chain.push(match &served.answer {
             Form::Nothing => ".reply(())".to_owned(),
-            Form::Bytes => {
-                let kept = &body[..body.len().min(KEPT)];
-                format!(".reply(&b\"{}\"[..])", kept.escape_ascii())
-            }
+            // Half of a file is none.
+            Form::Bytes if body.len() > KEPT => return None,
+            Form::Bytes => format!(".reply(&b\"{}\"[..])", body.escape_ascii()),
             Form::Json(blank) => {
                 let mut value = blank();
                 match served.answers {
@@ -202,6 +231,7 @@ impl Writing<'_> {
         chain.push(match end {
             End::Failure(message) => format!(".fail({message:?})"),
             End::Cancelled => ".cancelled()".to_owned(),
+            End::Unknown => return None,
             End::Success(result) => match &served.answer {
                 Form::Json(blank) if served.answers == Answers::OperationMetadata => {
                     if let Some(output) = self.output(id, metadata, &result, served) {

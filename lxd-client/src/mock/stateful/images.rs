@@ -1,7 +1,5 @@
 //! Images, of which any bytes are one, and their aliases.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -316,14 +314,9 @@ impl World {
             };
             alias["target"].as_str().unwrap_or_default().to_owned()
         } else if let Some(wanted) = properties {
-            let wanted: BTreeSet<_> = wanted.iter().map(|(key, value)| (key, value.to_string())).collect();
             let fits = |image: &Image| {
-                let has = |(key, value): &(&String, String)| {
-                    image.about["properties"]
-                        .get(key.as_str())
-                        .is_some_and(|known| known.to_string() == *value)
-                };
-                wanted.iter().all(has)
+                let known = &image.about["properties"];
+                wanted.iter().all(|(key, value)| known.get(key.as_str()) == Some(value))
             };
             let fitting = self.images.iter().find(|((project, _), image)| *project == home && fits(image));
             match fitting {

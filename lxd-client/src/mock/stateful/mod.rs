@@ -218,11 +218,11 @@ impl World {
         let project = came.query.get("project").map_or("default", String::as_str);
         let body = object(serde_json::from_slice(&came.body).unwrap_or_default());
         let asked = Asked { method: &came.method, path, project, came, body };
-        match path.first()? {
-            &"projects" => self.projects(&asked),
-            &"profiles" => self.profiles(&asked),
-            &"images" => self.images(&asked),
-            &"instances" => self.instances(&asked),
+        match *path.first()? {
+            "projects" => self.projects(&asked),
+            "profiles" => self.profiles(&asked),
+            "images" => self.images(&asked),
+            "instances" => self.instances(&asked),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use lxd_client::types::{
 
 /// Answers as the server did.
 pub fn expectations(lxd: &MockLxd) {
-    lxd.on_create_profile().reply(());
+    lxd.on_create_profile().when(|call| call.body.name == "recorded").reply(());
     lxd.on_server()
         .header("etag", "\"ca3d163bab055381827226140568f3bef7eaac187cebd76878e0b63e9e442356\"")
         .reply(Server {
@@ -340,8 +340,8 @@ pub fn expectations(lxd: &MockLxd) {
             auth_methods: vec!["tls".into()],
             environment: Some(ServerEnvironment {
                 architectures: vec!["x86_64".into(), "i686".into()],
-                certificate: "-----BEGIN CERTIFICATE-----\nMIIB+DCCAX2gAwIBAgIQKV2CgwijtvQOsQmt+gGCDzAKBggqhkjOPQQDAzAwMRww\nGgYDVQQKExNsaW51eGNvbnRhaW5lcnMub3JnMRAwDgYDVQQDDAdyb290QHZtMB4X\nDTI2MTEyNjEwMzUxM1oXDTM2MTEyMzEwMzUxM1owMDEcMBoGA1UEChMTbGludXhj\nb250YWluZXJzLm9yZzEQMA4GA1UEAwwHcm9vdEB2bTB2MBAGByqGSM49AgEGBSuB\nBAAiA2IABDLlxIfIYwkOkEaC67BKC2y/HK1bqp1UuRX3TH59a5z1hR8IbOWhrQtq\nRBXh3gDrrhvVD9BTaCAGtSe2UbqDfp/PMF7VXA9Ax2IMEW+nFi90uBLjYnqgRJn+\nFrjh6z78saNcMFowDgYDVR0PAQH/BAQDAgWgMBMGA1UdJQQMMAoGCCsGAQUFBwMB\nMAwGA1UdEwEB/wQCMAAwJQYDVR0RBB4wHIICdm2HBH8AAAGHEAAAAAAAAAAAAAAA\nAAAAAAEwCgYIKoZIzj0EAwMDaQAwZgIxALM/WnsB8iP9pm9FNL76JH9Xaqc0qKxu\nYNKwp719lx5qiJz5X51h57V3E73fRjE0yQIxALjOoKMYWK8qw2FDPq0AP9NKfSlA\n5jGeLfS0XxTPhqXSMLl5G+Kd9sIWHU6N0M2Wag==\n-----END CERTIFICATE-----\n".into(),
-                certificate_fingerprint: "e5cf170d829318b3ef320494c0132560b7ce0dc3f62358b5905787950ce7ec39".into(),
+                certificate: "-----BEGIN CERTIFICATE-----\nMIIB+DCCAX6gAwIBAgIRAPwTdBmQCKK0QJqHnMwAe7wwCgYIKoZIzj0EAwMwMDEc\nMBoGA1UEChMTbGludXhjb250YWluZXJzLm9yZzEQMA4GA1UEAwwHcm9vdEB2bTAe\nFw0yNjExMjYxMTM1NDlaFw0zNjExMjMxMTM1NDlaMDAxHDAaBgNVBAoTE2xpbnV4\nY29udGFpbmVycy5vcmcxEDAOBgNVBAMMB3Jvb3RAdm0wdjAQBgcqhkjOPQIBBgUr\ngQQAIgNiAAQLKKgUdG8DvUW0MuS4BNG5hNW8ZKS5x4s/gXajXOGF4laAQviptTbS\nf2qLF+dRg/LSvN4XweQP32rHASWN82EDALjK769lSAKSp8jJuhLJa9USIQ2351qM\nZac0cbfoAmOjXDBaMA4GA1UdDwEB/wQEAwIFoDATBgNVHSUEDDAKBggrBgEFBQcD\nATAMBgNVHRMBAf8EAjAAMCUGA1UdEQQeMByCAnZthwR/AAABhxAAAAAAAAAAAAAA\nAAAAAAABMAoGCCqGSM49BAMDA2gAMGUCMQDeZAcnFbivTUi4JS8KeTfcZrNJ9x/0\n03y4tpcg+JnPj/NGbf5LIudI6SAZeXKq53ECMCdiFmrZLT0IREW0mmzQhcLuau7U\nfulyJ5H+ykluvxtrGSk4h8nNsyR27TQ8Rdnp0g==\n-----END CERTIFICATE-----\n".into(),
+                certificate_fingerprint: "e316abd8a5e265132e22df9307d2521cbd1f283b96fe1a24cb272e753d6bd2ab".into(),
                 driver: "lxc".into(),
                 driver_version: "5.0.2".into(),
                 firewall: "nftables".into(),
@@ -379,7 +379,7 @@ pub fn expectations(lxd: &MockLxd) {
                 server: "lxd".into(),
                 server_event_mode: "full-mesh".into(),
                 server_name: "vm".into(),
-                server_pid: 3882,
+                server_pid: 6434,
                 server_version: "5.0.2".into(),
                 storage: "dir".into(),
                 storage_supported_drivers: vec![ServerStorageDriverInfo {
@@ -408,7 +408,7 @@ pub fn expectations(lxd: &MockLxd) {
         })
         .once()
         .operation()
-        .progress("Unpack: 100% (59.42MB/s)")
+        .progress("Unpack: 100% (50.93MB/s)")
         .succeed();
     lxd.on_create_instance()
         .when(|call| call.body == InstancesPost {
@@ -425,7 +425,7 @@ pub fn expectations(lxd: &MockLxd) {
         .fail("Failed creating instance record: Add instance info to the database: This \"instances\" entry already exists");
     lxd.on_instance("recorded")
         .once()
-        .header("etag", "\"5d7b2accf52f2eb5ee24230c9115d8cd76278636209cb551d83a512d679ce140\"")
+        .header("etag", "\"13345ff4ca315b0da8dc2fbe9964c96370f5ed70410dd5f2b7bcb00714892c0a\"")
         .reply(Instance {
             architecture: "x86_64".into(),
             config: [
@@ -433,13 +433,13 @@ pub fn expectations(lxd: &MockLxd) {
                 ("image.os".into(), "busybox".into()),
                 ("volatile.apply_template".into(), "create".into()),
                 ("volatile.base_image".into(), "dc99ea1caab289daaf6c7e85acab0446138f7e3fcfd541d017d4acd256a2c721".into()),
-                ("volatile.cloud-init.instance-id".into(), "6e2fa187-51f5-440e-8653-dbd4671adf2d".into()),
+                ("volatile.cloud-init.instance-id".into(), "4dd52be1-83aa-4e39-9a20-e359fcce65d8".into()),
                 ("volatile.idmap.base".into(), "0".into()),
                 ("volatile.idmap.next".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.last_state.idmap".into(), "[]".into()),
-                ("volatile.uuid".into(), "8d191e2b-7444-4ea4-9277-6b2a50600a4d".into()),
+                ("volatile.uuid".into(), "2f33d3d6-4bcf-4880-a7b6-446775a95fc8".into()),
             ].into(),
-            created_at: "2026-11-26T10:35:22.602556402Z".parse().ok(),
+            created_at: "2026-11-26T11:36:01.10705549Z".parse().ok(),
             expanded_config: [
                 ("image.description".into(), "busybox".into()),
                 ("image.os".into(), "busybox".into()),
@@ -447,11 +447,11 @@ pub fn expectations(lxd: &MockLxd) {
                 ("user.place".into(), "here".into()),
                 ("volatile.apply_template".into(), "create".into()),
                 ("volatile.base_image".into(), "dc99ea1caab289daaf6c7e85acab0446138f7e3fcfd541d017d4acd256a2c721".into()),
-                ("volatile.cloud-init.instance-id".into(), "6e2fa187-51f5-440e-8653-dbd4671adf2d".into()),
+                ("volatile.cloud-init.instance-id".into(), "4dd52be1-83aa-4e39-9a20-e359fcce65d8".into()),
                 ("volatile.idmap.base".into(), "0".into()),
                 ("volatile.idmap.next".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.last_state.idmap".into(), "[]".into()),
-                ("volatile.uuid".into(), "8d191e2b-7444-4ea4-9277-6b2a50600a4d".into()),
+                ("volatile.uuid".into(), "2f33d3d6-4bcf-4880-a7b6-446775a95fc8".into()),
             ].into(),
             expanded_devices: [
                 ("root".into(), [
@@ -471,35 +471,35 @@ pub fn expectations(lxd: &MockLxd) {
         });
     lxd.on_instance("recorded")
         .once()
-        .header("etag", "\"e0b89d4db05e21be3495d8e823efd5ea039589ed00ab4eabc18f0d749a92e70d\"")
+        .header("etag", "\"96bda6bf10a976d7b9c3a642c557dd41785c6dcbc5f411e326d44574fb12e619\"")
         .reply(Instance {
             architecture: "x86_64".into(),
             config: [
                 ("image.description".into(), "busybox".into()),
                 ("image.os".into(), "busybox".into()),
                 ("volatile.base_image".into(), "dc99ea1caab289daaf6c7e85acab0446138f7e3fcfd541d017d4acd256a2c721".into()),
-                ("volatile.cloud-init.instance-id".into(), "6e2fa187-51f5-440e-8653-dbd4671adf2d".into()),
+                ("volatile.cloud-init.instance-id".into(), "4dd52be1-83aa-4e39-9a20-e359fcce65d8".into()),
                 ("volatile.idmap.base".into(), "0".into()),
                 ("volatile.idmap.current".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.idmap.next".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.last_state.idmap".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.last_state.power".into(), "RUNNING".into()),
-                ("volatile.uuid".into(), "8d191e2b-7444-4ea4-9277-6b2a50600a4d".into()),
+                ("volatile.uuid".into(), "2f33d3d6-4bcf-4880-a7b6-446775a95fc8".into()),
             ].into(),
-            created_at: "2026-11-26T10:35:22.602556402Z".parse().ok(),
+            created_at: "2026-11-26T11:36:01.10705549Z".parse().ok(),
             expanded_config: [
                 ("image.description".into(), "busybox".into()),
                 ("image.os".into(), "busybox".into()),
                 ("user.password".into(), "(removed)".into()),
                 ("user.place".into(), "here".into()),
                 ("volatile.base_image".into(), "dc99ea1caab289daaf6c7e85acab0446138f7e3fcfd541d017d4acd256a2c721".into()),
-                ("volatile.cloud-init.instance-id".into(), "6e2fa187-51f5-440e-8653-dbd4671adf2d".into()),
+                ("volatile.cloud-init.instance-id".into(), "4dd52be1-83aa-4e39-9a20-e359fcce65d8".into()),
                 ("volatile.idmap.base".into(), "0".into()),
                 ("volatile.idmap.current".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.idmap.next".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.last_state.idmap".into(), "[{\"Isuid\":true,\"Isgid\":false,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001},{\"Isuid\":false,\"Isgid\":true,\"Hostid\":100000,\"Nsid\":0,\"Maprange\":10000001}]".into()),
                 ("volatile.last_state.power".into(), "RUNNING".into()),
-                ("volatile.uuid".into(), "8d191e2b-7444-4ea4-9277-6b2a50600a4d".into()),
+                ("volatile.uuid".into(), "2f33d3d6-4bcf-4880-a7b6-446775a95fc8".into()),
             ].into(),
             expanded_devices: [
                 ("root".into(), [
@@ -508,7 +508,7 @@ pub fn expectations(lxd: &MockLxd) {
                     ("type".into(), "disk".into()),
                 ].into()),
             ].into(),
-            last_used_at: "2026-11-26T10:35:22.840516365Z".parse().ok(),
+            last_used_at: "2026-11-26T11:36:01.297279343Z".parse().ok(),
             location: "none".into(),
             name: "recorded".into(),
             profiles: vec!["default".into(), "recorded".into()],
@@ -547,6 +547,7 @@ pub fn expectations(lxd: &MockLxd) {
         .output(ExecOutput { status: 0, stdout: b"recorded\n".to_vec(), stderr: Vec::new() });
     lxd.on_instance_files("recorded")
         .when(|call| call.query.get("path").is_some_and(|value| value == "/etc/passwd"))
+        .header("content-disposition", "inline;filename=passwd")
         .header("x-lxd-gid", "0")
         .header("x-lxd-mode", "0644")
         .header("x-lxd-modified", "2023-11-14 22:13:20 +0000 UTC")
