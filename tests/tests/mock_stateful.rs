@@ -457,15 +457,12 @@ async fn instances(lxd: &Client, noted: &mut Noted) {
     noted.call("list nothing", lxd.instances_recursion2()).await;
 }
 
-/// What is asked for what is deleted after the operation that stopped it.
+/// Asks for what is deleted after the operation that stopped it, until it is.
 async fn gone(lxd: &Client, name: &str) -> Result<Instance, Error> {
-    loop {
-        let instance = lxd.instance(name).await;
-        if instance.is_err() {
-            return instance;
-        }
+    while lxd.instance(name).await.is_ok() {
         tokio::task::yield_now().await;
     }
+    lxd.instance(name).await
 }
 
 async fn snapshots(lxd: &Client, noted: &mut Noted) {

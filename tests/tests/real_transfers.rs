@@ -10,11 +10,11 @@ use lxd_client::types::{
     ImageAliasesPost, InstanceBackupsPost, InstancesPost, ProfilePut, StoragePoolVolumeBackupsPost,
     StorageVolumesPost,
 };
-use lxd_client::{Body, Client, Error, FileEntry, Identity, Transferred};
-use lxd_tests::daemon::{Daemon, with_daemon};
+use lxd_client::{Body, Error, FileEntry, Transferred};
+use lxd_tests::daemon::with_daemon;
 use lxd_tests::folder::{Folder, sha256};
 use lxd_tests::reading::Broken;
-use lxd_tests::real::{Place, client, map, names, root_disk, texts, with_project};
+use lxd_tests::real::{Place, map, names, texts, with_project};
 use tokio::io::AsyncReadExt;
 
 /// Some bytes that cannot be packed well.
