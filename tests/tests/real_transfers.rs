@@ -7,8 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use lxd_client::types::{
-    ImageAliasesPost, InstanceBackupsPost, InstancesPost, ProfilePut, StoragePoolVolumeBackupsPost,
-    StorageVolumesPost,
+    InstanceBackupsPost, InstancesPost, StoragePoolVolumeBackupsPost, StorageVolumesPost,
 };
 use lxd_client::{Body, Error, FileEntry, Transferred};
 use lxd_tests::daemon::with_daemon;
