@@ -51,7 +51,8 @@ fn main() {
                     functions.push_str(&function);
                     let _ = writeln!(
                         cases,
-                        "    Case {{ operation: {at}, body: {variant}, call: call_{at}_{variant} }},"
+                        "    Case {{ operation: {at}, body: {variant}, method: {:?}, call: call_{at}_{variant} }},",
+                        method.map(|method| &method.name).expect("a method")
                     );
                 }
                 Err(reason) => {
@@ -61,7 +62,7 @@ fn main() {
         }
     }
     let text = format!(
-        "{functions}\nconst CASES: &[Case] = &[\n{cases}];\n\nconst UNCHECKED: &[&str] = &[\n{unchecked}];\n"
+        "{functions}\npub(crate) const CASES: &[Case] = &[\n{cases}];\n\npub(crate) const UNCHECKED: &[&str] = &[\n{unchecked}];\n"
     );
     let out = env::var("OUT_DIR").expect("cargo says where to write");
     fs::write(Path::new(&out).join("conformance.rs"), text).expect("a file of its own");

@@ -1,6 +1,8 @@
 //! Each operation of the description, called by its generated method: what is on the wire, and what is made of the
 //! answer, is held against what a reader of the description says that has no code in common with the generator.
 
+#[path = "../conformance/calls.rs"]
+mod calls;
 #[path = "../conformance/cases.rs"]
 #[allow(dead_code, reason = "the build script writes the calls")]
 mod cases;
@@ -11,61 +13,19 @@ mod examples;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use calls::{Answered, BYTES, CASES, Case, UNCHECKED};
 use description::{Answer, Body, Description, Operation};
 use examples::Fill;
-use lxd_client::{Client, Error};
 use lxd_tests::fake_server::{self, FakeServer, Request};
 use lxd_tests::websocket;
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-
-/// What is made of the answer.
-#[derive(Debug, PartialEq)]
-enum Answered {
-    Json(Value),
-    Bytes(Bytes),
-    /// A connection that speaks something else.
-    Opened,
-}
-
-type Outcome = Pin<Box<dyn Future<Output = Result<Answered, Error>> + Send>>;
-
-/// A method of the client.
-struct Case {
-    /// The place of its operation in the description.
-    operation: usize,
-    /// Which of the operation's bodies it sends.
-    body: usize,
-    /// Calls it, with this body, and with all of its setters or none.
-    call: fn(Client, Value, bool) -> Outcome,
-}
-
-/// What is sent as bytes, and answered.
-const BYTES: &[u8] = b"bytes \0\xff\r\n";
 
 /// What `sha256sum` says of them.
 const SHA256_OF_BYTES: &str = "88537d486890a9e0b18393768b10566a9fe562de42b352dfb10b03417d57d639";
-
-fn typed<T: DeserializeOwned>(value: Value) -> T {
-    serde_json::from_value(value).unwrap_or_else(|error| panic!("an example of a body: {error}"))
-}
-
-fn json<T: Serialize>(value: &T) -> Answered {
-    Answered::Json(serde_json::to_value(value).expect("a value that can be written"))
-}
-
-fn opened<T>(connection: T) -> Answered {
-    drop(connection);
-    Answered::Opened
-}
-
-include!(concat!(env!("OUT_DIR"), "/conformance.rs"));
 
 fn description() -> Description {
     Description::read(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace"))
@@ -123,7 +83,7 @@ impl Server {
         body: Value,
         all: bool,
         reply: Reply,
-    ) -> (Request, Result<Answered, Error>) {
+    ) -> (Request, Result<Answered, lxd_client::Error>) {
         *self.answer.lock().unwrap() = reply;
         let before = self.server.requests().len();
         let outcome = (case.call)(self.server.client(), body, all).await;

@@ -133,6 +133,8 @@ async fn an_instance_in_full() {
         some(&at("/operations?recursion=1"), || lxd.operations_recursion1()).await?;
         some(&format!("/1.0/operations/{id}"), || lxd.operation(id)).await?;
         some(&format!("/1.0/operations/{id}/wait?timeout=0"), || lxd.operation_wait(id).timeout(0)).await?;
+        let path = format!("/1.0/operations/{id}/wait?public&timeout=0");
+        some(&path, || lxd.operation_wait_untrusted(id).timeout(0)).await?;
 
         some("/1.0/networks", || lxd.networks().project("default")).await?;
         some("/1.0/networks?recursion=1", || lxd.networks_recursion1().project("default")).await?;

@@ -89,6 +89,18 @@ async fn recorded_output_is_fetched() {
 }
 
 #[tokio::test]
+async fn a_list_of_recorded_output_is_taken_for_a_log() {
+    with_project(|place| async move {
+        place.lxd.create_instance(Place::empty_instance("one")).await?;
+        // Newer servers have it; LXD 5.0.2 has it among the logs, and no file of that name there.
+        let refused = place.lxd.instance_exec_outputs("one").await.unwrap_err();
+        assert!(refused.to_string().contains("exec-output"), "{refused}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_command_is_spoken_to_through_websockets() {
     with_project(|place| async move {
         let lxd = &place.lxd;
