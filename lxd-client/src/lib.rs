@@ -147,6 +147,7 @@ mod exec;
 mod extensions;
 mod files;
 mod images;
+mod instance;
 mod local;
 mod metrics;
 #[cfg(feature = "mock")]
@@ -173,6 +174,7 @@ pub use events::{Event, EventContent, Events};
 pub use exec::{Exec, ExecOutput, ExecReader, ExecWriter};
 pub use files::{ChangeFile, CopyFolder, FileAttributes, FileEntry, InstanceFiles, WriteFile};
 pub use images::{ExportImage, ExportedImage, ImageFile, ImageFileKind};
+pub use instance::{ChangeState, InstanceHandle};
 pub use lxd_types as types;
 pub use metrics::{MetricFamily, MetricSample, Metrics};
 pub use operation::{Operation, Progress, ProgressStream, Watcher};

@@ -299,10 +299,16 @@ impl Model {
     }
 }
 
-/// The types that the client's core takes: what events tell. They are made also where no operation names
+/// The types that the client's core takes: what events and handles tell. They are made also where no operation names
 /// them.
-const CORE_TYPES: &[&str] =
-    &["EventLifecycle", "EventLifecycleRequestor", "EventLogging", "ExecResult", "Operation"];
+const CORE_TYPES: &[&str] = &[
+    "EventLifecycle",
+    "EventLifecycleRequestor",
+    "EventLogging",
+    "ExecResult",
+    "InstanceState",
+    "Operation",
+];
 
 /// The names that the module of types uses itself, and those of Rust's prelude.
 pub(crate) const TYPE_NAMES: &[&str] = &[

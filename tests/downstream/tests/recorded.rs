@@ -2,8 +2,9 @@
 //! With the feature `fresh`, it is the recording that was made last, in `target/recorded.rs`.
 
 #[cfg(feature = "fresh")]
-#[path = "../../../target/recorded.rs"]
-mod expectations;
+mod expectations {
+    include!("../../../target/recorded.rs");
+}
 #[cfg(not(feature = "fresh"))]
 #[path = "recorded/expectations.rs"]
 mod expectations;
