@@ -28,7 +28,8 @@
 //! Each operation of the API is a method of [`Client`], named for what it does: GET `instance`, POST
 //! `create_instance`, PUT `update_instance`, PATCH `modify_instance`, DELETE `delete_instance`. Lists come
 //! as URLs (`instances`) or as objects (`instances_recursion1`). The documentation of a method tells its
-//! HTTP call, its parameters and the API extension that the server needs for it.
+//! HTTP call, its parameters and the API extension that the server needs for it; [`rest`] finds the method of a
+//! call.
 //!
 //! What is in the path and the body is an argument. What is in the query and the headers is a setter of the
 //! [`Call`] that the method returns; [`parameters`] lists which calls have which. A call is sent when it is
@@ -163,6 +164,8 @@ mod websockets;
 
 pub use answer::{Connection, RawAnswer, WebSocket};
 pub use api::parameters;
+#[cfg(doc)]
+pub use api::rest;
 pub use body::Body;
 pub use call::{Answer, Call, NoParameters, Response};
 pub use change::read_modify_write;

@@ -19,6 +19,8 @@ mod lower;
 mod model;
 mod pipeline;
 mod problem;
+#[cfg(test)]
+mod public_api;
 mod read;
 mod repair;
 

@@ -34,6 +34,7 @@ pub(crate) fn methods(model: &Model) -> TokenStream {
             }
         }
     });
+    let paths = paths(model);
     quote! {
         #[allow(unused_imports)]
         use std::collections::BTreeMap;
@@ -54,12 +55,35 @@ pub(crate) fn methods(model: &Model) -> TokenStream {
             #(#markers)*
         }
 
+        #paths
+
         #(#setters)*
 
         /// The operations of the API.
         impl Client {
             #(#methods)*
         }
+    }
+}
+
+/// A page of the documentation, from the paths of the API to the methods.
+fn paths(model: &Model) -> TokenStream {
+    let rows = model.operations.iter().flat_map(|operation| {
+        let query = if operation.fixed_query.is_empty() { "" } else { "?" };
+        let call = format!("{} {}{query}{}", operation.http, operation.path, operation.fixed_query);
+        operation.methods.iter().map(move |method| {
+            let name = &method.name;
+            format!(" | `{call}` | [`{name}`](crate::Client::{name}) |")
+        })
+    });
+    quote! {
+        /// The methods of [`Client`] by the call of the API that each makes.
+        ///
+        /// | call | method |
+        /// |---|---|
+        #(#[doc = #rows])*
+        #[cfg(doc)]
+        pub mod rest {}
     }
 }
 
