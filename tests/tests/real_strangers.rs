@@ -1,15 +1,19 @@
 //! What clients can do that a real LXD does not know: with a secret that a trusted client gave them, as servers among
 //! each other do, and without.
 
+use std::process::Command;
+
 use futures_util::StreamExt;
 use lxd_client::types::{
-    ImageExportPost, ImagesPost, ImagesPostSource, InstanceAction, InstanceExecPost, InstanceStatePut,
+    CertificatesPost, ImageExportPost, ImagesPost, ImagesPostSource, InstanceAction, InstanceExecPost,
+    InstanceStatePut,
 };
 use lxd_client::{Client, Error, Message, Operation};
 use lxd_tests::daemon::{with_daemon, with_two_daemons};
 use lxd_tests::folder::{Folder, sha256};
 use lxd_tests::real::Place;
-use serde_json::Value;
+use lxd_tests::{base64, example};
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_downloads_by_a_secret() {
@@ -168,6 +172,40 @@ async fn an_image_follows_its_source_and_is_brought_elsewhere() {
         assert_eq!(other.image(&newer).await?.fingerprint, newer);
         let unusable = one.push_images_export(&newer, ImageExportPost::default()).await.unwrap_err();
         assert!(unusable.to_string().contains("unsupported protocol"), "{unusable}");
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_becomes_trusted() {
+    with_daemon(|daemon| async move {
+        let daemon = daemon.lock().await;
+        let address = daemon.listen().await;
+        let (lxd, _) = daemon.with_image().await?;
+        lxd.create_instance(Place::empty_instance("one")).await?;
+        let token = CertificatesPost {
+            name: "example".into(),
+            r#type: "client".into(),
+            token: true,
+            ..Default::default()
+        };
+        let token = lxd.add_certificate(token).await?.expect("a token");
+        // As `lxc config trust add` shows it.
+        let shown = json!({
+            "client_name": "example", "fingerprint": token.fingerprint, "addresses": [address],
+            "secret": token.secret, "expires_at": "0001-01-01T00:00:00Z",
+        });
+        let (folder, program) = (Folder::new(), example("remote"));
+        let run = |arguments: &[&str]| {
+            let output = Command::new(&program).args(arguments).current_dir(&folder.0).output();
+            let output = output.expect("the example");
+            let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+            assert!(output.status.success(), "{err}");
+            out
+        };
+        assert_eq!(run(&["me", &base64(shown.to_string().as_bytes())]), "one Stopped\n");
+        assert_eq!(run(&["me"]), "one Stopped\n");
         Ok(())
     })
     .await;
