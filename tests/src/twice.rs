@@ -122,3 +122,16 @@ pub async fn some<T: Answer + Serialize, P>(
     assert!(!is_default(&shown), "{path}: there is nothing in it");
     Ok(value)
 }
+
+/// What is lost between the metadata of a background operation and the typed result: the paths of what the server
+/// said and the type does not keep, or keeps otherwise.
+pub fn lost(metadata: &Value, result: &impl Serialize) -> Vec<String> {
+    let typed = plain(serde_json::to_value(result).expect("a value of the wire"));
+    let Value::Object(said) = plain(metadata.clone()) else { return Vec::new() };
+    let kept = |(key, value): &(String, Value)| {
+        // The server writes the numbers inside an operation's metadata as text.
+        let number = value.as_str().and_then(|text| text.parse::<i64>().ok()).map(Value::from);
+        typed.get(key) == Some(value) || (number.is_some() && typed.get(key) == number.as_ref())
+    };
+    said.into_iter().filter(|entry| !kept(entry)).map(|(key, _)| key).collect()
+}

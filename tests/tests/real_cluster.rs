@@ -8,7 +8,7 @@ use lxd_client::types::{
 use lxd_client::{Client, Error};
 use lxd_tests::daemon::{Daemon, with_daemon, with_two_daemons};
 use lxd_tests::real::{names, texts};
-use lxd_tests::twice::some;
+use lxd_tests::twice::{lost, some};
 use serde_json::json;
 
 /// Makes a cluster of one server.
@@ -74,7 +74,9 @@ async fn a_cluster_of_one() {
 
         // Where a token is asked for, it is at once what the operation stands for.
         let token = ClusterMembersPost { server_name: "m3".into() };
-        let token = lxd.add_cluster_member(token).await?;
+        let operation = lxd.add_cluster_member(token).start().await?;
+        let token = operation.wait().await?;
+        assert!(lost(&operation.metadata(), &token).is_empty(), "{}", operation.metadata());
         assert_eq!(token.server_name, "m3");
         assert!(!token.secret.is_empty() && token.fingerprint.len() == 64 && token.expires_at.is_some());
 

@@ -12,6 +12,7 @@ use lxd_client::{Client, Error, Message, Operation};
 use lxd_tests::daemon::{with_daemon, with_two_daemons};
 use lxd_tests::folder::{Folder, sha256};
 use lxd_tests::real::Place;
+use lxd_tests::twice::lost;
 use lxd_tests::{base64, example};
 use serde_json::{Value, json};
 
@@ -152,7 +153,11 @@ async fn an_image_follows_its_source_and_is_brought_elsewhere() {
         let entry = one.image_alias("busybox").await?;
         let entry = lxd_client::types::ImageAliasesEntryPut { target: newer.clone(), ..entry.into() };
         one.update_image_alias("busybox", entry).await?;
-        assert!(other.update_images_refresh(&followed).await?.refreshed);
+        let operation = other.update_images_refresh(&followed).start().await?;
+        let result = operation.wait().await?;
+        assert!(result.refreshed);
+        let lost = lost(&operation.metadata(), &result);
+        assert!(lost.iter().all(|key| key.ends_with("progress")), "{}", operation.metadata());
         assert!(other.image(&newer).await?.auto_update);
         let mine = one.update_images_refresh(&newer).await.unwrap_err();
         assert!(mine.to_string().contains("Image source not found"), "{mine}");
@@ -190,7 +195,9 @@ async fn the_example_becomes_trusted() {
             token: true,
             ..Default::default()
         };
-        let token = lxd.add_certificate(token).await?.expect("a token");
+        let operation = lxd.add_certificate(token).start().await?;
+        let token = operation.wait().await?.expect("a token");
+        assert!(lost(&operation.metadata(), &token).is_empty(), "{}", operation.metadata());
         // As `lxc config trust add` shows it.
         let shown = json!({
             "client_name": "example", "fingerprint": token.fingerprint, "addresses": [address],
