@@ -30,8 +30,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// What is recorded. It asks over the recorder as over any other client.
 async fn program(lxd: &Client) -> Result<(), Error> {
-    let config = [("user.password".into(), "a secret".into()), ("user.place".into(), "here".into())].into();
-    lxd.create_profile(ProfilesPost { name: "recorded".into(), config, ..Default::default() }).await?;
+    // From JSON, as other descriptions have another type for a configuration.
+    let profile = r#"{"name": "recorded", "config": {"user.password": "a secret", "user.place": "here"}}"#;
+    let profile: ProfilesPost = serde_json::from_str(profile).expect("a profile");
+    lxd.create_profile(profile).await?;
     let source = InstanceSource { r#type: "image".into(), alias: "busybox".into(), ..Default::default() };
     let profiles = Some(vec!["default".into(), "recorded".into()]);
     let new = InstancesPost { name: "recorded".into(), source: Some(source), profiles, ..Default::default() };
