@@ -4,10 +4,11 @@
 //! It starts an operation for each POST and ends it when it is told to: at once, or all that are
 //! pending by `PUT /end`. The event of the end holds the time at which it was written.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lxd_tests::websocket::{TEXT, accept, frame};
@@ -73,15 +74,18 @@ impl Replay {
     }
 
     /// Ends all operations that are pending.
+    #[allow(dead_code, reason = "each bench has what it needs of this")]
     pub(crate) async fn end_all(&self) {
         self.ask("PUT /end").await;
     }
 
     /// How many requests it was sent, but for these here.
+    #[allow(dead_code, reason = "each bench has what it needs of this")]
     pub(crate) async fn requests(&self) -> u64 {
         self.ask("GET /requests").await.parse().expect("a number")
     }
 
+    #[allow(dead_code, reason = "each bench has what it needs of this")]
     async fn ask(&self, line: &str) -> String {
         let mut stream = UnixStream::connect(&self.socket).await.expect("a server");
         stream.write_all(format!("{line} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.expect("a server");
@@ -111,6 +115,8 @@ struct Shared {
     /// Frames for the sockets of events.
     events: broadcast::Sender<Ending>,
     pending: mpsc::UnboundedSender<Option<u64>>,
+    /// Lists that were answered, by how many instances they have.
+    lists: Mutex<HashMap<usize, Vec<u8>>>,
 }
 
 /// What ends.
@@ -123,7 +129,8 @@ async fn serve(socket: &Path, delay: Option<Duration>) {
     let (pending, mut to_end) = mpsc::unbounded_channel();
     let (events, _) = broadcast::channel(1 << 15);
     let (requests, operations) = (AtomicU64::new(0), AtomicU64::new(0));
-    let shared = Arc::new(Shared { delay, requests, operations, events, pending });
+    let lists = Mutex::default();
+    let shared = Arc::new(Shared { delay, requests, operations, events, pending, lists });
     tokio::spawn({
         let shared = Arc::clone(&shared);
         async move {
@@ -188,6 +195,10 @@ impl Shared {
                 stream.write_all(&answer("200 OK", "", body)).await?;
                 continue;
             }
+            if let Some(path) = text.strip_prefix("GET /1.0/instances") {
+                stream.write_all(&self.instances(path.split(' ').next().unwrap_or_default())).await?;
+                continue;
+            }
             let operation = self.operations.fetch_add(1, Ordering::Relaxed);
             let uuid = uuid(operation);
             let body = format!(
@@ -206,6 +217,27 @@ impl Shared {
                         let _ = events.send(Ending(operation));
                     });
                 }
+            }
+        }
+    }
+
+    /// One instance, or as many as the project says, as LXD 5.0.2 answers.
+    fn instances(&self, path: &str) -> Vec<u8> {
+        let (one, full) =
+            (include_str!("../../data/instance.json"), include_str!("../../data/instance-full.json"));
+        match path.split_once("project=") {
+            None if path == "/one" => answer("200 OK", "", &sync(one.trim())),
+            Some((_, count)) if path.starts_with('?') => {
+                let count: usize = count.split('&').next().and_then(|count| count.parse().ok()).unwrap_or(0);
+                let mut lists = self.lists.lock().expect("a lock");
+                let list = lists.entry(count).or_insert_with(|| {
+                    answer("200 OK", "", &sync(&format!("[{}]", vec![full.trim(); count].join(","))))
+                });
+                list.clone()
+            }
+            _ => {
+                let body = r#"{"type":"error","status":"","status_code":0,"operation":"","error_code":404,"error":"Instance not found","metadata":null}"#;
+                answer("404 Not Found", "", body)
             }
         }
     }
@@ -238,6 +270,13 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 fn uuid(number: u64) -> String {
     format!("6916c8a6-9b7d-4abd-90b3-{number:012x}")
+}
+
+/// The envelope of a value.
+fn sync(metadata: &str) -> String {
+    format!(
+        r#"{{"type":"sync","status":"Success","status_code":200,"operation":"","error_code":0,"error":"","metadata":{metadata}}}"#
+    )
 }
 
 /// An operation, as LXD 5.0.2 writes it.
