@@ -488,6 +488,9 @@ async fn snapshots(lxd: &Client, noted: &mut Noted) {
     noted.operation("put a snapshot", lxd.update_instance_snapshot("c3", "s", put.clone())).await;
     noted.operation("put no snapshot", lxd.update_instance_snapshot("c3", "n", put)).await;
     noted.call("get it put", lxd.instance_snapshot("c3", "s")).await;
+    let put = InstanceSnapshotPut::default();
+    noted.operation("put nothing into a snapshot", lxd.update_instance_snapshot("c3", "s", put)).await;
+    noted.call("get it as it was", lxd.instance_snapshot("c3", "s")).await;
     let patch = InstanceSnapshotPatch { expires_at: Some(lxd_client::types::NEVER) };
     noted.operation("patch a snapshot", lxd.modify_instance_snapshot("c3", "s", patch)).await;
     noted.call("get it patched", lxd.instance_snapshot("c3", "s")).await;

@@ -53,7 +53,7 @@ impl World {
             self.images.keys().filter(|(project, name)| project == home && name.starts_with(wanted));
         match (fitting.next(), fitting.next()) {
             (Some(key), None) => Ok(key.clone()),
-            (Some(_), Some(_)) => refused(400, "More than one image matches"),
+            (Some(_), Some(_)) => refused(500, "More than one image matches"),
             (None, _) => refused(404, "Image not found"),
         }
     }

@@ -143,10 +143,6 @@ impl World {
     /// Something with profiles as it is read: with what these add.
     pub(super) fn with_expanded(&self, project: &str, about: &Object) -> Object {
         let mut read = about.clone();
-        if !about.contains_key("status") {
-            // A snapshot is made with a description, and read without.
-            read.remove("description");
-        }
         for part in ["config", "devices"] {
             read.insert(format!("expanded_{part}"), self.expanded(project, about, part));
         }

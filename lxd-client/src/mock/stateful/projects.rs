@@ -109,17 +109,18 @@ impl World {
             None if is_patch => before["config"].clone(),
             None => json!({}),
         };
-        let feature = |config: &Value, name: &str| config.get(name).is_some_and(|value| value == "true");
-        let changes = |name: &&&str| feature(&before["config"], name) != feature(&config, name);
+        let is_on = |config: &Value, name: &str| config.get(name).is_some_and(|value| value == "true");
+        let changes = |name: &&&str| is_on(&before["config"], name) != is_on(&config, name);
         let changed = FEATURES.iter().find(changes);
         if changed.is_some() && name == "default" {
             return refused(403, "You can't change the features of the default project");
         }
         if let Some(feature) = changed.filter(|_| !self.is_empty(name)) {
-            let words = "cannot be disabled on non-empty projects";
+            let verb = if is_on(&config, feature) { "enabled" } else { "disabled" };
+            let words = format!("cannot be {verb} on non-empty projects");
             return refused(400, format!("Project feature \"{feature}\" {words}"));
         }
-        let loses_profiles = changed.is_some_and(|_| !feature(&config, "features.profiles"));
+        let loses_profiles = changed.is_some_and(|_| !is_on(&config, "features.profiles"));
         if let Some(project) = self.projects.get_mut(name) {
             project.insert("config".to_owned(), config);
             if !is_patch || asked.body.contains_key("description") {

@@ -90,7 +90,7 @@ impl World {
             "expires_at": expires_at.unwrap_or(json!(NEVER)), "architecture": about["architecture"],
             "config": about["config"], "created_at": now(), "devices": about["devices"],
             "ephemeral": about["ephemeral"], "last_used_at": NEVER, "name": name,
-            "profiles": about["profiles"], "stateful": false, "size": -1, "description": about["description"],
+            "profiles": about["profiles"], "stateful": false, "size": -1,
         }));
         let resources = resources(std::slice::from_ref(key), instance.is("container"));
         if error.is_none() {
@@ -104,14 +104,10 @@ impl World {
 
     fn change_snapshot(&mut self, asked: &Asked<'_>, key: &(String, String), at: usize) -> Reply {
         let expires_at = asked.body.get("expires_at").filter(|time| !time.is_null()).cloned();
-        let is_patch = asked.method == "PATCH";
         let Some(instance) = self.instances.get_mut(key) else { return Reply::Value(Value::Null) };
         let snapshot = &mut instance.snapshots[at];
-        match expires_at {
-            Some(time) => drop(snapshot.insert("expires_at".to_owned(), time)),
-            None if is_patch => {}
-            None => drop(snapshot.insert("expires_at".to_owned(), json!(NEVER))),
-        }
+        // What is not given stays, also by a PUT.
+        snapshot.extend(expires_at.map(|time| ("expires_at".to_owned(), time)));
         let name = snapshot["name"].as_str().unwrap_or_default().to_owned();
         let is_container = instance.is("container");
         self.tell(&key.0, "instance-snapshot-updated", &format!("instances/{}/snapshots/{name}", key.1));
@@ -149,10 +145,12 @@ impl World {
         let Some(instance) = self.instances.get_mut(key) else { return Reply::Value(Value::Null) };
         let error = match instance.snapshot(name) {
             Some(at) => {
-                for part in ["architecture", "config", "devices", "ephemeral", "profiles", "description"] {
+                for part in ["architecture", "config", "devices", "ephemeral", "profiles"] {
                     let before = instance.snapshots[at][part].clone();
                     instance.about.insert(part.to_owned(), before);
                 }
+                // By a fault of its own, the server empties the description.
+                instance.about.insert("description".to_owned(), json!(""));
                 None
             }
             None => Some(format!("Snapshot {}/{name} does not exist", key.1)),
