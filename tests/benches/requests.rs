@@ -28,6 +28,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
 
 #[global_allocator]
 static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
@@ -218,36 +219,36 @@ fn in_turns(batches: usize, times: usize, mut run: [&mut dyn FnMut(usize); 2]) -
     measured
 }
 
+/// The same, printed with the ratio of the second one, the client, to the first one.
+fn compare(what: &str, floor: &str, batches: usize, times: usize, run: [&mut dyn FnMut(usize); 2]) {
+    let [least, ours] = in_turns(batches, times, run);
+    let least = show(&format!("{what}, {floor}"), least, "µs");
+    let ours = show(&format!("{what}, client"), ours, "µs");
+    println!("{:<64} {:.2}", "ratio", ours / least);
+}
+
 /// A small GET: processor time, of the client's thread alone, and allocations.
 fn get() {
     let replay = Replay::start(None);
     let runtime = runtime();
     let lxd = client(&replay);
     let mut floor = runtime.block_on(Floor::new(&replay));
-    let [least, ours] = in_turns(
-        20,
-        500,
-        [
-            &mut |times| {
-                runtime.block_on(async {
-                    for _ in 0..times {
-                        let one: Some16 = floor.get("/1.0/instances/one").await;
-                        assert_eq!(one.name, "one");
-                    }
-                });
-            },
-            &mut |times| {
-                runtime.block_on(async {
-                    for _ in 0..times {
-                        assert_eq!(lxd.instance("one").await.expect("an answer").name, "one");
-                    }
-                });
-            },
-        ],
-    );
-    let least = show("GET of one instance, floor (16 fields)", least, "µs");
-    let ours = show("GET of one instance, client", ours, "µs");
-    println!("{:<64} {:.2}", "ratio to the floor", ours / least);
+    let mut least = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                let one: Some16 = floor.get("/1.0/instances/one").await;
+                assert_eq!(one.name, "one");
+            }
+        });
+    };
+    let mut ours = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                assert_eq!(lxd.instance("one").await.expect("an answer").name, "one");
+            }
+        });
+    };
+    compare("GET of one instance", "floor (16 fields)", 20, 500, [&mut least, &mut ours]);
     let region = Region::new(MEMORY);
     runtime.block_on(async { lxd.instance("one").await }).expect("an answer");
     println!("{:<64} {}", "allocations of a GET of one instance", region.change().allocations);
@@ -260,12 +261,8 @@ fn get() {
 fn list() {
     let replay = Replay::start(None);
     let runtime = runtime();
-    for count in [200, 5000] {
+    for (count, batches, times) in [(200, 20, 10), (5000, 10, 1)] {
         let lxd = client(&replay).use_project(&count.to_string());
-        let path = format!("/1.0/instances?recursion=2&project={count}");
-        let (batches, times) = if count == 200 { (20, 10) } else { (10, 1) };
-        let mut some = runtime.block_on(Floor::new(&replay));
-        let mut all = runtime.block_on(Floor::new(&replay));
         let mut ours = |times: usize| {
             runtime.block_on(async {
                 for _ in 0..times {
@@ -273,40 +270,24 @@ fn list() {
                 }
             });
         };
-        let [least, client] = in_turns(
-            batches,
-            times,
-            [
-                &mut |times| {
-                    runtime.block_on(async {
-                        for _ in 0..times {
-                            assert_eq!(some.get::<Vec<Some16>>(&path).await.len(), count);
-                        }
-                    });
-                },
-                &mut ours,
-            ],
-        );
-        let least = show(&format!("list of {count}, floor (16 fields)"), least, "µs");
-        let client = show(&format!("list of {count}, client"), client, "µs");
-        println!("{:<64} {:.2}", "ratio to the floor", client / least);
-        let [derived, client] = in_turns(
-            batches,
-            times,
-            [
-                &mut |times| {
-                    runtime.block_on(async {
-                        for _ in 0..times {
-                            assert_eq!(all.get::<Vec<All>>(&path).await.len(), count);
-                        }
-                    });
-                },
-                &mut ours,
-            ],
-        );
-        let derived = show(&format!("list of {count}, derived serde (all fields)"), derived, "µs");
-        let client = show(&format!("list of {count}, client"), client, "µs");
-        println!("{:<64} {:.2}", "ratio to derived serde", client / derived);
+        let what = format!("list of {count}");
+        let mut some = least::<Some16>(&replay, &runtime, count);
+        compare(&what, "floor (16 fields)", batches, times, [&mut some, &mut ours]);
+        let mut all = least::<All>(&replay, &runtime, count);
+        compare(&what, "derived serde (all fields)", batches, times, [&mut all, &mut ours]);
+    }
+}
+
+/// Reads lists of that many with the least that can do it.
+fn least<T: DeserializeOwned>(replay: &Replay, runtime: &Runtime, count: usize) -> impl FnMut(usize) {
+    let mut floor = runtime.block_on(Floor::new(replay));
+    let path = format!("/1.0/instances?recursion=2&project={count}");
+    move |times| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                assert_eq!(floor.get::<Vec<T>>(&path).await.len(), count);
+            }
+        });
     }
 }
 

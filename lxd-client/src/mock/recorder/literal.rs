@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use lxd_types::wire::{Code, Number, Shape, Write};
+use lxd_types::wire::{Code, Map, Number, Shape, Write};
 use serde_json::Value;
 
 use crate::mock::api;
@@ -69,14 +69,7 @@ impl Literal {
                 list.each(&mut |item| items.push(self.node(item)));
                 Node::group("vec![", items, "]")
             }
-            Shape::Map(map) => {
-                let mut entries = Vec::new();
-                map.each(&mut |key, value| {
-                    let value = if is_secret(key) { self.removed(value) } else { self.node(value) };
-                    entries.push(Node::Named(format!("({key:?}.into(), "), Box::new(value), ")"));
-                });
-                Node::Group("[".into(), entries, "].into()".into())
-            }
+            Shape::Map(map) => self.map(map, is_secret),
             Shape::Fields(fields) => self.fields(fields),
         };
         match (value.code(), &node) {
@@ -86,6 +79,16 @@ impl Literal {
             }
             _ => node,
         }
+    }
+
+    /// A map, without the values of the keys that are secrets.
+    fn map(&mut self, map: &dyn Map, is_secret: impl Fn(&str) -> bool) -> Node {
+        let mut entries = Vec::new();
+        map.each(&mut |key, value| {
+            let value = if is_secret(key) { self.removed(value) } else { self.node(value) };
+            entries.push(Node::Named(format!("({key:?}.into(), "), Box::new(value), ")"));
+        });
+        Node::group("[", entries, "].into()")
     }
 
     fn fields(&mut self, value: &dyn Write) -> Node {
@@ -98,15 +101,8 @@ impl Literal {
                     continue;
                 }
                 let value = match (fields.secrets.contains(wire), value.shape()) {
-                    (false, Shape::Map(map)) if *wire == "environment" => {
-                        // The usual way to give a secret to a command.
-                        let mut entries = Vec::new();
-                        map.each(&mut |key, value| {
-                            let value = Box::new(self.removed(value));
-                            entries.push(Node::Named(format!("({key:?}.into(), "), value, ")"));
-                        });
-                        Node::Group("[".into(), entries, "].into()".into())
-                    }
+                    // The usual way to give a secret to a command.
+                    (false, Shape::Map(map)) if *wire == "environment" => self.map(map, |_| true),
                     (false, _) => self.node(*value),
                     (true, Shape::Text(_)) => self.removed(*value),
                     // It is left out.
@@ -166,7 +162,7 @@ fn name(of: &str, wire: &'static str) -> &'static str {
     renamed.map_or(wire, |(_, _, name)| name)
 }
 
-/// What the names of secrets have in them, and what they end with as a word.
+/// What the names of secrets have in them, and what is a word of them.
 const SECRET: [&str; 8] =
     ["password", "passwd", "passphrase", "secret", "token", "credential", "user-data", "vendor-data"];
 const SECRET_WORDS: [&str; 3] = ["key", "keys", "pass"];

@@ -139,7 +139,7 @@ fn url(path: &str, project: &str) -> String {
     }
 }
 
-/// A map of texts as it is after a change by PATCH: null and the empty text remove an entry.
+/// A map of texts as it is after a change by PATCH: null removes an entry.
 fn merged(known: &Value, change: &Value) -> Value {
     let mut merged = known.as_object().cloned().unwrap_or_default();
     for (key, value) in change.as_object().into_iter().flatten() {
