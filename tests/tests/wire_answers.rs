@@ -330,15 +330,15 @@ async fn a_wrong_type_in_the_result_of_an_operation_is_told_too() {
 async fn what_is_no_answer_is_told() {
     let html = "<html>\n<head><title>Welcome</title></head>\n<body>It works</body>\n</html>\n";
     for (body, about) in [
-        (&b""[..], "EOF"),
-        (b"{\"type\":\"sync\",\"metadata\":{\"name\":\"t1\"", "EOF"),
-        (b"{\"type\":\"sync\",\"metadata\":{}} and more", "trailing"),
-        (b"{\"type\":\"sync\",\"metadata\":{\"name\":\"\xff\xfe\"}}", ""),
+        (&b""[..], "expected a value, but it ends at line 1 column 1"),
+        (b"{\"type\":\"sync\",\"metadata\":{\"name\":\"t1\"", "expected `,` or `}`, but it ends"),
+        (b"{\"type\":\"sync\",\"metadata\":{}} and more", "expected the end, found something else"),
+        (b"{\"type\":\"sync\",\"metadata\":{\"name\":\"\xff\xfe\"}}", "utf-8"),
         (b"{\"type\":\"odd\"}", "`odd`"),
         (b"{}", "type"),
         (b"null", ""),
         (b"[]", "found a list"),
-        (html.as_bytes(), ""),
+        (html.as_bytes(), "not JSON: expected a value"),
     ] {
         let server = one(Answer::raw(200, &[("content-type", "text/html")], body));
         let error = server.client().instance("t1").await.unwrap_err();

@@ -9,6 +9,8 @@
 
 mod debug;
 mod equal;
+mod json;
+mod mismatch;
 mod read;
 mod values;
 mod write;
@@ -17,7 +19,8 @@ use std::borrow::Cow;
 
 pub use debug::debug;
 pub use equal::equal;
-pub use read::{deserialize, from_json, from_value};
+pub use json::from_json;
+pub use read::{deserialize, from_value};
 pub use write::{serialize, to_json};
 
 /// A value of the wire could not be taken. The reader that called knows where it was and says so.

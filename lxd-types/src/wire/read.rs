@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::mismatch::{self, Mismatch, Step};
 use super::{Entries, Incoming, Items, Number, Read, Refused};
 
 /// Reads a value of any type of the wire.
@@ -13,13 +14,6 @@ pub fn deserialize<'de, T: Read + Default, D: Deserializer<'de>>(deserializer: D
     let mut value = T::default();
     read(deserializer, &mut value)?;
     Ok(value)
-}
-
-/// Reads JSON into a place, in one pass.
-pub fn from_json(json: &[u8], place: &mut dyn Read) -> Result<(), serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    read(&mut deserializer, place)?;
-    deserializer.end()
 }
 
 /// Reads a JSON value that is in memory already.
@@ -33,32 +27,6 @@ fn read<'de, D: Deserializer<'de>>(deserializer: D, place: &mut dyn Read) -> Res
     match mismatch {
         Some(mismatch) => Err(D::Error::custom(mismatch)),
         None => outcome,
-    }
-}
-
-/// A value that does not fit its place, and the way to it, innermost step first.
-struct Mismatch {
-    steps: Vec<Step>,
-    expected: &'static str,
-    found: Cow<'static, str>,
-}
-
-enum Step {
-    Key(String),
-    Index(usize),
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (depth, step) in self.steps.iter().rev().enumerate() {
-            match step {
-                Step::Key(key) if depth == 0 => write!(formatter, "{key}")?,
-                Step::Key(key) => write!(formatter, ".{key}")?,
-                Step::Index(index) => write!(formatter, "[{index}]")?,
-            }
-        }
-        let colon = if self.steps.is_empty() { "" } else { ": " };
-        write!(formatter, "{colon}expected {}, found {}", self.expected, self.found)
     }
 }
 
@@ -84,17 +52,13 @@ impl Place<'_> {
         outcome.map_err(|Refused { expected }| {
             let found = found();
             let error = E::custom(format_args!("expected {expected}, found {found}"));
-            *self.mismatch = Some(Mismatch { steps: Vec::new(), expected, found });
+            *self.mismatch = Some(Mismatch::new(expected, found));
             error
         })
     }
 
     fn number<E: Error>(self, number: Number) -> Result<(), E> {
-        self.take(Incoming::Number(number), &|| match number {
-            Number::Unsigned(value) => format!("the number {value}").into(),
-            Number::Negative(value) => format!("the number {value}").into(),
-            Number::Float(value) => format!("the number {value}").into(),
-        })
+        self.take(Incoming::Number(number), &|| mismatch::number(number))
     }
 }
 
