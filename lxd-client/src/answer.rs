@@ -88,7 +88,7 @@ impl RawAnswer {
     /// comes for too long, and [`Error::Decode`] where they are more than
     /// [`ClientBuilder::answer_limit`](crate::ClientBuilder::answer_limit) allows: the stream has no such
     /// limit.
-    pub async fn bytes(self) -> Result<Bytes, Error> {
+    pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let bytes = self.body.all(&self.call).await?;
         if let Some(lease) = self.lease {
             lease.give_back();

@@ -83,7 +83,7 @@ impl Arriving {
     }
 
     /// All bytes.
-    pub(crate) async fn all(mut self, call: &str) -> Result<Bytes, Error> {
+    pub(crate) async fn all(&mut self, call: &str) -> Result<Bytes, Error> {
         let announced = self.body.size_hint().lower();
         self.check(announced, call)?;
         let Some(first) = self.next(call).await.transpose()? else { return Ok(Bytes::new()) };

@@ -1,13 +1,12 @@
 //! A handle of an instance: its state, and what changes that. The calls behind it are those of the API.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
+use std::future::IntoFuture;
 use std::time::Duration;
 
 use lxd_types::InstanceState;
 use serde_json::{Map, Value, json};
 
-use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Sent};
+use crate::call::{Answers, Call, Endpoint, NoParameters, Request, Running, Sent};
 use crate::client::Client;
 use crate::error::Error;
 use crate::operation::Operation;
@@ -151,9 +150,9 @@ impl ChangeState {
 
 impl IntoFuture for ChangeState {
     type Output = Result<(), Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = Running<()>;
 
-    fn into_future(self) -> Self::IntoFuture {
+    fn into_future(self) -> Running<()> {
         self.call().into_future()
     }
 }

@@ -167,7 +167,7 @@ pub use api::parameters;
 #[cfg(doc)]
 pub use api::rest;
 pub use body::Body;
-pub use call::{Answer, Call, NoParameters, Response};
+pub use call::{Answer, Call, NoParameters, Response, Running};
 pub use change::read_modify_write;
 pub use client::{Client, ClientBuilder};
 pub use console::{Console, ConsoleStream, InstanceConsole, VgaConsole};

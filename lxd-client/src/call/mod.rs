@@ -12,6 +12,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use http::header::{HeaderMap, HeaderName, IF_MATCH};
 use lxd_types::wire::Read;
@@ -230,7 +231,7 @@ impl<T, P> Call<T, P> {
     {
         let mut request = self.request;
         request.wants_head = true;
-        T::receive(*request).await
+        T::receive(request).await
     }
 
     /// Runs the call, but does not wait for the background operation that it starts.
@@ -250,11 +251,29 @@ impl<T, P> Call<T, P> {
 
 impl<T: Answer, P> IntoFuture for Call<T, P> {
     type Output = Result<T, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = Running<T>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        let receiving = T::receive(*self.request);
-        Box::pin(async move { Ok(receiving.await?.value) })
+    fn into_future(self) -> Running<T> {
+        Running(T::receive(self.request))
+    }
+}
+
+/// A call that runs while it is polled, which is what `.await` does. To drop it is to give it up: the server
+/// may have done what it was told by then.
+#[must_use = "a call runs while it is polled"]
+pub struct Running<T>(sealed::Receiving<T>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context).map_ok(|response| response.value)
+    }
+}
+
+impl<T> fmt::Debug for Running<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Running")
     }
 }
 
@@ -298,13 +317,13 @@ pub(crate) mod sealed {
     pub trait Sealed: Sized {
         #[doc(hidden)]
         #[allow(private_interfaces)]
-        fn receive(request: Request) -> Receiving<Self>;
+        fn receive(request: Box<Request>) -> Receiving<Self>;
     }
 }
 
 impl<T: Read + Default + Send + 'static> sealed::Sealed for T {
     #[allow(private_interfaces)]
-    fn receive(request: Request) -> sealed::Receiving<T> {
+    fn receive(request: Box<Request>) -> sealed::Receiving<T> {
         let begun = request.announced_exchange();
         Box::pin(async move {
             let mut value = T::default();
@@ -321,7 +340,7 @@ impl<T: Read + Default + Send + 'static> sealed::Sealed for T {
 
 impl sealed::Sealed for RawAnswer {
     #[allow(private_interfaces)]
-    fn receive(request: Request) -> sealed::Receiving<Self> {
+    fn receive(mut request: Box<Request>) -> sealed::Receiving<Self> {
         Box::pin(async move {
             let call = request.name();
             let limits = request.limits();
@@ -336,7 +355,7 @@ impl sealed::Sealed for RawAnswer {
 
 impl sealed::Sealed for Connection {
     #[allow(private_interfaces)]
-    fn receive(request: Request) -> sealed::Receiving<Self> {
+    fn receive(request: Box<Request>) -> sealed::Receiving<Self> {
         let protocol = request.endpoint.path.rsplit('/').next().unwrap_or_default();
         let call = request.name();
         Box::pin(request.upgrade(call, protocol))
@@ -345,14 +364,14 @@ impl sealed::Sealed for Connection {
 
 impl sealed::Sealed for WebSocket {
     #[allow(private_interfaces)]
-    fn receive(request: Request) -> sealed::Receiving<Self> {
+    fn receive(request: Box<Request>) -> sealed::Receiving<Self> {
         Box::pin(request.websocket(WebSocketConfig::default()))
     }
 }
 
 impl sealed::Sealed for Events {
     #[allow(private_interfaces)]
-    fn receive(request: Request) -> sealed::Receiving<Self> {
+    fn receive(request: Box<Request>) -> sealed::Receiving<Self> {
         Box::pin(Events::open(request))
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, UPGRADE};
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, tungstenite};
 
 use super::exchange::{Begun, Exchange};
-use super::sending::{self, Outgoing, within};
+use super::sending::{Outgoing, Sending, within};
 use super::{Endpoint, Response, Sent};
 use crate::answer::{Connection, WebSocket};
 use crate::arriving::Arriving;
@@ -128,7 +128,7 @@ impl Request {
 
     /// The call as errors name it. The query may hold secrets; only the project is told.
     pub(crate) fn name(&self) -> String {
-        let mut name = format!("{} {}", self.endpoint.method, self.path);
+        let mut name = [self.endpoint.method, " ", &self.path].concat();
         if let Some(project) = self.project() {
             let shown = [("project".into(), project.to_owned())];
             target::push_query(&mut name, "", &shown);
@@ -155,7 +155,7 @@ impl Request {
     }
 
     /// What goes out. What was given may make that impossible.
-    fn outgoing(&mut self, call: &str) -> Result<Outgoing, Error> {
+    fn outgoing(&mut self, call: &str) -> Result<Outgoing<'_>, Error> {
         let unsendable = |message| Error::Argument { call: call.to_owned(), message };
         if let Some(message) = self.fault.take() {
             return Err(unsendable(message));
@@ -174,26 +174,32 @@ impl Request {
         let broken = |error: http::Error| unsendable(format!("the call cannot be sent: {error}"));
         let uri = target.try_into().map_err(|error: InvalidUri| broken(error.into()))?;
         let method = self.endpoint.method.parse().map_err(|error: InvalidMethod| broken(error.into()))?;
-        let (headers, mut body) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.body));
-        body.report_to(self.report.take());
-        Ok(Outgoing { method, uri, headers, body, once: self.once })
+        self.body.report_to(self.report.take());
+        let Self { headers, body, once, .. } = self;
+        Ok(Outgoing { method, uri, headers, body, once: *once })
     }
 
     /// Sends the request, which errors name `call`. A refusal is an error; the body of any other answer
     /// is still to come.
-    pub(super) async fn send(self, call: &str) -> Result<(http::Response<Incoming>, Lease), Error> {
-        within(self.limits().total, call, self.sent(call)).await
+    pub(super) async fn send(&mut self, call: &str) -> Result<(http::Response<Incoming>, Lease), Error> {
+        let limits = self.limits();
+        within(limits.total, call, pin!(self.sent(call, &limits))).await
     }
 
-    async fn sent(mut self, call: &str) -> Result<(http::Response<Incoming>, Lease), Error> {
-        let limits = self.limits();
+    async fn sent(
+        &mut self,
+        call: &str,
+        limits: &Limits,
+    ) -> Result<(http::Response<Incoming>, Lease), Error> {
         if self.uploads_image() {
-            let (fingerprint, body) = fingerprint::of(std::mem::take(&mut self.body)).await?;
+            let body = std::mem::take(&mut self.body);
+            let (fingerprint, body) = Box::pin(fingerprint::of(body)).await?;
             self.header(FINGERPRINT, &fingerprint);
             self.body = body;
         }
+        let client = self.client.clone();
         let outgoing = self.outgoing(call)?;
-        sending::send(&self.client, call, outgoing, limits).await
+        Sending::new(&client, call, outgoing, limits).send().await
     }
 
     /// Whether it uploads an image of which the fingerprint is not given. That of a form which somebody has
@@ -236,7 +242,9 @@ impl Request {
     ///
     /// The future is in a box of its own, which is gone when the answer is here: an operation may be
     /// waited for long after that.
-    pub(super) fn announced_exchange(self) -> Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>> {
+    pub(super) fn announced_exchange(
+        self: Box<Self>,
+    ) -> Pin<Box<dyn Future<Output = Result<Begun, Error>> + Send>> {
         Box::pin(async move {
             let announced = self.announce().await;
             Ok((self.exchange().await?, announced))
@@ -244,8 +252,8 @@ impl Request {
     }
 
     /// The same request once more, where it has no body, for somebody who tries again.
-    pub(crate) fn repeated(&self) -> Self {
-        Self {
+    pub(crate) fn repeated(&self) -> Box<Self> {
+        Box::new(Self {
             client: self.client.clone(),
             endpoint: self.endpoint,
             path: self.path.clone(),
@@ -256,23 +264,25 @@ impl Request {
             wants_head: self.wants_head,
             once: true,
             report: None,
-        }
+        })
     }
 
     /// Sends the request and takes the whole answer, which is JSON or text.
-    pub(crate) async fn exchange(self) -> Result<Exchange, Error> {
+    pub(crate) async fn exchange(mut self: Box<Self>) -> Result<Exchange, Error> {
         let (call, endpoint, client) = (self.name(), self.endpoint, self.client.clone());
         let project = self.project().map(str::to_owned);
         let wants_head = self.wants_head;
         let limits = self.limits();
-        let (head, body) = within(limits.total, &call, async {
-            let (response, lease) = self.sent(&call).await?;
-            let (head, body) = response.into_parts();
-            let body = Arriving::new(body, limits).all(&call).await?;
-            lease.give_back();
-            Ok((head, body))
-        })
-        .await?;
+        let (head, body) = {
+            let answered = pin!(async {
+                let (response, lease) = self.sent(&call, &limits).await?;
+                let (head, body) = response.into_parts();
+                let body = Arriving::new(body, limits).all(&call).await?;
+                lease.give_back();
+                Ok((head, body))
+            });
+            within(limits.total, &call, answered).await?
+        };
         let status = head.status.as_u16();
         let headers = if wants_head { head.headers } else { HeaderMap::new() };
         Ok(Exchange { call, endpoint, status, headers, body, client, project })
@@ -280,7 +290,7 @@ impl Request {
 
     /// Sends the request and takes over its connection for another protocol.
     pub(super) async fn upgrade(
-        mut self,
+        mut self: Box<Self>,
         call: String,
         protocol: &'static str,
     ) -> Result<Response<Connection>, Error> {
@@ -299,7 +309,10 @@ impl Request {
     }
 
     /// Sends the request and makes a websocket of its connection.
-    pub(crate) async fn websocket(mut self, config: WebSocketConfig) -> Result<Response<WebSocket>, Error> {
+    pub(crate) async fn websocket(
+        mut self: Box<Self>,
+        config: WebSocketConfig,
+    ) -> Result<Response<WebSocket>, Error> {
         let key = tungstenite::handshake::client::generate_key();
         self.header(HeaderName::from_static("sec-websocket-version"), &"13");
         self.header(HeaderName::from_static("sec-websocket-key"), &key);

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,67 +23,30 @@ use crate::transport::Lease;
 use crate::trust::access_token::Issued;
 
 /// What is to be sent.
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     pub(super) method: Method,
     /// The path and the query.
     pub(super) uri: Uri,
     /// The headers of this call alone.
-    pub(super) headers: HeaderMap,
-    pub(super) body: Body,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a mut Body,
     /// Whether it is tried once only.
     pub(super) once: bool,
-}
-
-/// Sends what is to be sent, and gives the answer that is no refusal; its body is still to come. The
-/// lease is to be given back once that has been read.
-pub(super) async fn send(
-    client: &Client,
-    call: &str,
-    outgoing: Outgoing,
-    limits: Limits,
-) -> Result<Answered, Error> {
-    let mut retries = Retries::new(if outgoing.once { Duration::ZERO } else { limits.retry });
-    let tokens = client.tokens();
-    let token = match tokens {
-        Some(tokens) => Some(tokens.token(call).await?),
-        None => None,
-    };
-    let mut renewed = false;
-    let mut sending = Sending { client, call, outgoing, limits, token };
-    loop {
-        let begun = Instant::now();
-        let attempt = sending.attempt().await;
-        sending.outgoing.trace(&attempt, begun.elapsed());
-        let Failure { error, remedy } = match attempt {
-            Ok(answered) => return Ok(answered),
-            Err(failure) => failure,
-        };
-        match remedy {
-            // Each ends one of the connections that were kept: it is not for ever.
-            Remedy::AnotherConnection => {}
-            Remedy::Rest if retries.rest().await => {}
-            Remedy::AnotherToken { headers, at_hand } => {
-                let (Some(tokens), Some(refused)) = (tokens, &sending.token) else { return Err(error) };
-                let another = tokens.refuse(refused, &headers) && at_hand;
-                if !another || std::mem::replace(&mut renewed, true) {
-                    return Err(error);
-                }
-                sending.token = Some(tokens.token(call).await?);
-            }
-            _ => return Err(error),
-        }
-    }
 }
 
 type Answered = (http::Response<Incoming>, Lease);
 
 /// A request, while it is tried.
-struct Sending<'a> {
+pub(super) struct Sending<'a> {
     client: &'a Client,
     call: &'a str,
-    outgoing: Outgoing,
-    limits: Limits,
+    outgoing: Outgoing<'a>,
+    limits: &'a Limits,
+    /// The one that it is sent with now.
     token: Option<Arc<Issued>>,
+    /// Whether that is not the first one.
+    renewed: bool,
+    retries: Retries,
 }
 
 /// Why an attempt gave no answer, and what may help.
@@ -102,24 +66,65 @@ enum Remedy {
     AnotherToken { headers: HeaderMap, at_hand: bool },
 }
 
-impl Sending<'_> {
+impl<'a> Sending<'a> {
+    pub(super) fn new(client: &'a Client, call: &'a str, outgoing: Outgoing<'a>, limits: &'a Limits) -> Self {
+        let retries = Retries::new(if outgoing.once { Duration::ZERO } else { limits.retry });
+        Self { client, call, outgoing, limits, token: None, renewed: false, retries }
+    }
+
+    /// Sends what is to be sent, and gives the answer that is no refusal; its body is still to come. The
+    /// lease is to be given back once that has been read.
+    pub(super) async fn send(&mut self) -> Result<Answered, Error> {
+        if let Some(tokens) = self.client.tokens() {
+            self.token = Some(Box::pin(tokens.token(self.call)).await?);
+        }
+        loop {
+            let begun = Instant::now();
+            // In a box of its own, as memory of more than a kilobyte is not had as quickly.
+            let attempt = Box::pin(self.attempt()).await;
+            self.outgoing.trace(&attempt, begun.elapsed());
+            match attempt {
+                Ok(answered) => return Ok(answered),
+                Err(failure) => Box::pin(self.mend(failure)).await?,
+            }
+        }
+    }
+
+    /// Does what may help another attempt; the error, where nothing does.
+    async fn mend(&mut self, Failure { error, remedy }: Failure) -> Result<(), Error> {
+        match remedy {
+            // Each ends one of the connections that were kept: it is not for ever.
+            Remedy::AnotherConnection => Ok(()),
+            Remedy::Rest if self.retries.rest().await => Ok(()),
+            Remedy::AnotherToken { headers, at_hand } => {
+                let (Some(tokens), Some(refused)) = (self.client.tokens(), &self.token) else {
+                    return Err(error);
+                };
+                let another = tokens.refuse(refused, &headers) && at_hand;
+                if !another || std::mem::replace(&mut self.renewed, true) {
+                    return Err(error);
+                }
+                self.token = Some(tokens.token(self.call).await?);
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
     async fn attempt(&mut self) -> Result<Answered, Failure> {
         let transport = self.client.transport();
         let (mut lease, kept) = match transport.kept() {
             Some(lease) => (lease, true),
-            None => (self.connected().await?, false),
+            // Its future is large, and rarely needed.
+            None => (Box::pin(self.connected()).await?, false),
         };
-        let copy = self.outgoing.body.copy();
-        let is_at_hand = copy.is_some();
-        let mut body = copy.unwrap_or_else(|| std::mem::take(&mut self.outgoing.body));
-        let pace = body.is_long().then(|| body.paced());
-        let request = self.request(body);
-        let answer = lease.send(request);
+        let (request, is_at_hand, pace) = self.request();
+        let answer = pin!(lease.send(request));
         let response = match unless_silent(self.limits.response, pace, answer).await {
             Some(Ok(response)) => response,
             Some(Err(mut failed)) => {
                 let only_read = is_at_hand && self.outgoing.only_reads();
-                let unsent = failed.take_message().map(|unsent| self.outgoing.body = unsent.into_body());
+                let unsent = failed.take_message().map(|unsent| *self.outgoing.body = unsent.into_body());
                 let again = kept && (unsent.is_some() || only_read);
                 let remedy = if again { Remedy::AnotherConnection } else { Remedy::None };
                 return Err(Failure { error: self.no_answer(failed.into_error()), remedy });
@@ -134,9 +139,21 @@ impl Sending<'_> {
         if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Ok((response, lease));
         }
+        Err(Box::pin(self.refused(response, lease, is_at_hand)).await)
+    }
+
+    /// Why the server refused.
+    async fn refused(
+        &mut self,
+        response: http::Response<Incoming>,
+        lease: Lease,
+        is_at_hand: bool,
+    ) -> Failure {
         let (head, body) = response.into_parts();
-        let body = Arriving::new(body, self.limits).all(self.call).await;
-        let body = body.map_err(|error| Failure { error, remedy: Remedy::None })?;
+        let body = match Arriving::new(body, *self.limits).all(self.call).await {
+            Ok(body) => body,
+            Err(error) => return Failure { error, remedy: Remedy::None },
+        };
         lease.give_back();
         let error = refusal(self.call, head.status.as_u16(), &body);
         let remedy = match head.status {
@@ -148,7 +165,7 @@ impl Sending<'_> {
             }
             _ => Remedy::None,
         };
-        Err(Failure { error, remedy })
+        Failure { error, remedy }
     }
 
     async fn connected(&mut self) -> Result<Lease, Failure> {
@@ -168,20 +185,25 @@ impl Sending<'_> {
         Err(Failure { error: self.no_answer(error), remedy })
     }
 
-    fn request(&self, body: Body) -> http::Request<Body> {
-        let outgoing = &self.outgoing;
+    /// The request; whether what it sends is still at hand for another, and how what may take long goes out.
+    fn request(&mut self) -> (http::Request<Body>, bool, Option<Pace>) {
+        let outgoing = &mut self.outgoing;
+        let copy = outgoing.body.copy();
+        let is_at_hand = copy.is_some();
+        let mut body = copy.unwrap_or_else(|| std::mem::take(outgoing.body));
+        let pace = body.is_long().then(|| body.paced());
         let mut request = http::Request::new(body);
         *request.method_mut() = outgoing.method.clone();
         *request.uri_mut() = outgoing.uri.clone();
         let headers = request.headers_mut();
         *headers = self.client.own_headers();
-        for (name, value) in &outgoing.headers {
+        for (name, value) in outgoing.headers {
             headers.insert(name, value.clone());
         }
         if let Some(token) = &self.token {
             token.show_in(headers);
         }
-        request
+        (request, is_at_hand, pace)
     }
 
     fn no_answer(&self, error: impl Into<BoxError>) -> Error {
@@ -190,7 +212,7 @@ impl Sending<'_> {
     }
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// Whether to do it twice is to do it once. (A websocket is not that: the streams of a command can
     /// be had once.)
     fn only_reads(&self) -> bool {
@@ -239,23 +261,23 @@ impl Retries {
 }
 
 /// What comes within a time; that it does not is an error.
-pub(super) fn within<'a, T>(
+pub(super) async fn within<T>(
     limit: Duration,
-    call: &'a str,
-    coming: impl Future<Output = Result<T, Error>> + Send + 'a,
-) -> impl Future<Output = Result<T, Error>> + Send + 'a {
-    let coming = tokio::time::timeout(limit, Box::pin(coming));
-    async move {
-        match coming.await {
-            Ok(came) => came,
-            Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit, setting: Some("timeout") }),
-        }
+    call: &str,
+    coming: Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, coming).await {
+        Ok(came) => came,
+        Err(_) => Err(Error::Timeout { call: call.to_owned(), after: limit, setting: Some("timeout") }),
     }
 }
 
 /// What comes before the server has been silent for so long: it is not, while it takes the body.
-async fn unless_silent<T>(limit: Duration, pace: Option<Pace>, coming: impl Future<Output = T>) -> Option<T> {
-    let mut coming = std::pin::pin!(coming);
+async fn unless_silent<T>(
+    limit: Duration,
+    pace: Option<Pace>,
+    mut coming: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     let mut left = limit;
     loop {
         let early = tokio::time::timeout(left, coming.as_mut()).await;

@@ -49,7 +49,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<WebSocket, Error>> + Send>>;
 /// What the server tells, and what becomes of the socket, without an end.
 pub(crate) struct Feed {
     /// What opens the socket.
-    request: Request,
+    request: Box<Request>,
     phase: Phase,
     backoff: Backoff,
 }
@@ -62,13 +62,13 @@ enum Phase {
 
 impl Feed {
     /// A feed whose socket this request opens.
-    pub(crate) fn new(request: Request) -> Self {
+    pub(crate) fn new(request: Box<Request>) -> Self {
         let phase = Phase::Opening(opening(&request));
         Self { request, phase, backoff: Backoff::default() }
     }
 
     /// A feed that has a socket already.
-    pub(crate) fn of(socket: WebSocket, request: Request) -> Self {
+    pub(crate) fn of(socket: WebSocket, request: Box<Request>) -> Self {
         let phase = Phase::Open(Box::new(Open::new(socket)));
         Self { request, phase, backoff: Backoff::default() }
     }

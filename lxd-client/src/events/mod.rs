@@ -29,11 +29,11 @@ const EVENTS: Endpoint = Endpoint {
 };
 
 /// The request for the events of the operations of a project.
-pub(crate) fn of_operations(client: &Client, project: &str) -> Request {
+pub(crate) fn of_operations(client: &Client, project: &str) -> Box<Request> {
     let mut request = Request::new(Sent::Nothing, client, &EVENTS, &[]);
     request.query("type", &"operation");
     request.query("project", &project);
-    *request
+    request
 }
 
 /// The events of a server (`GET /1.0/events`), as a stream.
@@ -71,7 +71,7 @@ pub struct Events {
 }
 
 impl Events {
-    pub(crate) async fn open(request: Request) -> Result<Response<Self>, Error> {
+    pub(crate) async fn open(request: Box<Request>) -> Result<Response<Self>, Error> {
         let call = request.name();
         let again = request.repeated();
         let Response { value, headers, status } = request.websocket(small()).await?;

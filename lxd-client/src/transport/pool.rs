@@ -130,11 +130,11 @@ pub(crate) struct Lease {
 
 impl Lease {
     /// Sends a request, of which the URI is the path; the answer's body is still to come.
-    pub(crate) async fn send(
+    pub(crate) fn send(
         &mut self,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        self.connection.sender.try_send_request(request).await
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
+        self.connection.sender.try_send_request(request)
     }
 
     /// Keeps the connection for the next request, now that the answer has been read.
