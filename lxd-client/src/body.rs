@@ -400,3 +400,42 @@ impl http_body::Body for Body {
         }
     }
 }
+
+/// A body in a box, as a connection keeps room for 32 requests; but for the one that has nothing to send.
+#[derive(Default)]
+pub(crate) struct Boxed(Option<Box<Body>>);
+
+impl From<Body> for Boxed {
+    fn from(body: Body) -> Self {
+        Self((!body.is_empty()).then(|| Box::new(body)))
+    }
+}
+
+impl From<Boxed> for Body {
+    fn from(Boxed(body): Boxed) -> Self {
+        body.map(|body| *body).unwrap_or_default()
+    }
+}
+
+impl http_body::Body for Boxed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(|body| body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |body| body.size_hint())
+    }
+}

@@ -106,6 +106,10 @@
 //! seconds). One that finds out that its kept connection was closed is sent on another, where it only reads
 //! or was not sent. Nothing is sent twice that could act twice. Dropping a call closes its connection.
 //!
+//! As many calls as you like can be awaited at once: of those that are soon answered, 128 are under way, and
+//! the others wait for their turn, so that neither side runs out of connections. Waits, uploads, streams and
+//! websockets are not counted, nor are operations that are pending: they take no connection.
+//!
 //! # Errors
 //!
 //! There is one type, [`Error`]. A refusal is [`Error::Api`], with [`Error::is_not_found`],

@@ -5,14 +5,12 @@
 //! tests/with-lxd cargo bench -p lxd-tests --bench exec
 //! ```
 
-mod measure;
-
 use std::time::Instant;
 
 use lxd_client::types::InstanceExecPost;
 use lxd_client::{Client, Error};
+use lxd_tests::measure::{forget_peak, peak_memory, processor_time, show};
 use lxd_tests::real::with_project;
-use measure::{forget_peak, peak_memory, processor_time, show};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn main() {

@@ -7,16 +7,13 @@
 //!
 //! or with ` -- NAME` behind it for one of `latency`, `requests`, `memory` and `pairs`.
 
-mod measure;
-mod replay;
-
 use std::time::{Duration, Instant};
 
 use lxd_client::types::InstancesPost;
 use lxd_client::{Client, Error};
+use lxd_tests::measure::{processor_time, show};
 use lxd_tests::real::{Place, socket, with_project};
-use measure::{processor_time, show};
-use replay::{Replay, now, runtime};
+use lxd_tests::replay::{Replay, now, runtime, serve_if_told};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -25,7 +22,7 @@ use tokio::net::UnixStream;
 static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
-    replay::serve_if_told();
+    serve_if_told();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     let all: [(&str, fn()); 4] =
         [("latency", latency), ("requests", requests), ("memory", memory), ("pairs", pairs)];

@@ -7,9 +7,6 @@
 //!
 //! or with ` -- NAME` behind it for one of `get`, `list` and `memory`.
 
-mod measure;
-mod replay;
-
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,8 +18,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use lxd_client::Client;
 use lxd_client::types::InstanceFull;
-use measure::{forget_peak, peak_memory, processor_time, show};
-use replay::{Replay, runtime};
+use lxd_tests::measure::{forget_peak, peak_memory, processor_time, show};
+use lxd_tests::replay::{Replay, runtime, serve_if_told};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -34,7 +31,7 @@ use tokio::runtime::Runtime;
 static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
-    replay::serve_if_told();
+    serve_if_told();
     let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
     let all: [(&str, fn()); 3] = [("get", get), ("list", list), ("memory", memory)];
     for (name, measure) in all {

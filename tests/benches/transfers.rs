@@ -5,15 +5,13 @@
 //! tests/with-lxd cargo bench -p lxd-tests --bench transfers
 //! ```
 
-mod measure;
-
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use lxd_client::{Body, Error, FileEntry, InstanceFiles};
+use lxd_tests::measure::{forget_peak, peak_memory, processor_time_of_all, show};
 use lxd_tests::real::{Place, with_project};
-use measure::{forget_peak, peak_memory, processor_time_of_all, show};
 
 const SIZE: u64 = 64 << 20;
 const TIMES: usize = 8;

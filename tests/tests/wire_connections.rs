@@ -1,6 +1,8 @@
-//! Calls that take over their connection: websockets and the file protocol of an instance.
+//! How many connections there are, and calls that take over theirs: websockets and the file protocol of an
+//! instance.
 
 use std::error::Error as _;
+use std::future::IntoFuture as _;
 
 use futures_util::{SinkExt, StreamExt};
 use lxd_client::{Error, Message, WebSocket};
@@ -23,6 +25,44 @@ fn check_handshake(request: &Request) {
     assert_eq!(request.header("sec-websocket-protocol"), None);
     assert_eq!(request.header("sec-websocket-extensions"), None);
     assert!(request.header("host").is_some() && request.body.is_empty());
+}
+
+/// A process has a thousand files by default, and each connection is one.
+#[tokio::test]
+async fn ten_thousand_requests_at_once_take_few_connections() {
+    let server = FakeServer::with(|_| Answer::sync(r#"["/1.0/instances/one"]"#));
+    let lxd = server.client();
+    let tasks: Vec<_> = (0..1_000)
+        .map(|_| {
+            let lxd = lxd.clone();
+            tokio::spawn(async move {
+                let requests = (0..10).map(|_| lxd.instances().into_future());
+                futures_util::future::try_join_all(requests).await.map(|answers| answers.concat().len())
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(task.await.unwrap().unwrap(), 10);
+    }
+    assert_eq!(server.requests().len(), 10_000);
+    assert!(server.connections() <= 128, "{}", server.connections());
+}
+
+/// What waits for something at the server is in nobody's way.
+#[tokio::test]
+async fn requests_that_wait_leave_room_for_others() {
+    let server = FakeServer::with(|request| match request.target.ends_with("/wait") {
+        true => Answer::never(),
+        false => Answer::sync("[]"),
+    });
+    let lxd = server.client();
+    let waits: Vec<_> = (0..200).map(|_| tokio::spawn(lxd.operation_wait(UUID).into_future())).collect();
+    server.until_asked(200).await;
+    assert!(lxd.instances().await.unwrap().is_empty());
+    for wait in waits {
+        assert!(!wait.is_finished());
+        wait.abort();
+    }
 }
 
 #[tokio::test]

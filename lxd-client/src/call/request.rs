@@ -228,6 +228,11 @@ impl Request {
         Limits { total: longer(limits.total), response: longer(limits.response), ..limits }
     }
 
+    /// Whether nobody has to do anything for the server to answer.
+    fn is_soon_answered(&self) -> bool {
+        !self.body.is_long() && !self.endpoint.path.ends_with("/wait")
+    }
+
     /// Sees to it that the events of the operation are not missed that the call may start.
     fn announce(&self) -> impl Future<Output = Option<Announced>> + use<> {
         let wanted = self.endpoint.background && self.fault.is_none();
@@ -275,6 +280,7 @@ impl Request {
         let limits = self.limits();
         let (head, body) = {
             let answered = pin!(async {
+                let _turn = if self.is_soon_answered() { client.transport().turn().await } else { None };
                 let (response, lease) = self.sent(&call, &limits).await?;
                 let (head, body) = response.into_parts();
                 let body = Arriving::new(body, limits).all(&call).await?;

@@ -124,7 +124,8 @@ impl<'a> Sending<'a> {
             Some(Ok(response)) => response,
             Some(Err(mut failed)) => {
                 let only_read = is_at_hand && self.outgoing.only_reads();
-                let unsent = failed.take_message().map(|unsent| *self.outgoing.body = unsent.into_body());
+                let unsent =
+                    failed.take_message().map(|unsent| *self.outgoing.body = unsent.into_body().into());
                 let again = kept && (unsent.is_some() || only_read);
                 let remedy = if again { Remedy::AnotherConnection } else { Remedy::None };
                 return Err(Failure { error: self.no_answer(failed.into_error()), remedy });

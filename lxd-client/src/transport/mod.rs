@@ -11,6 +11,7 @@ use std::sync::Arc;
 use http::Uri;
 use http::header::HeaderValue;
 use http::uri::Authority;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::connect::Server;
 pub(crate) use self::pool::Lease;
@@ -19,10 +20,15 @@ pub(crate) use self::proxy::Proxy;
 use crate::client::limits::Limits;
 use crate::error::BoxError;
 
+/// How many requests are under way at once, of those that are soon answered. Others wait for their turn: each
+/// takes a connection, of which neither side can have any number.
+const AT_ONCE: usize = 128;
+
 /// A server, and the connections to it.
 pub(crate) struct Transport {
     server: Server,
     pool: Arc<Pool>,
+    turns: Semaphore,
     host: HeaderValue,
     /// The server for people.
     place: String,
@@ -34,6 +40,7 @@ impl Transport {
         Self {
             server: Server::Unix(path.to_owned()),
             pool: Arc::default(),
+            turns: Semaphore::new(AT_ONCE),
             host: HeaderValue::from_static("lxd"),
             place: format!("unix://{}", path.display()),
         }
@@ -61,7 +68,8 @@ impl Transport {
         server: impl FnOnce(Uri) -> Server,
     ) -> Result<Self, BoxError> {
         let host = HeaderValue::from_str(authority.as_str())?;
-        Ok(Self { server: server(place.parse()?), pool: Arc::default(), host, place })
+        let (server, pool, turns) = (server(place.parse()?), Arc::default(), Semaphore::new(AT_ONCE));
+        Ok(Self { server, pool, turns, host, place })
     }
 
     /// Where the server is, for people.
@@ -72,6 +80,12 @@ impl Transport {
     /// The header `Host` of all requests.
     pub(crate) fn host(&self) -> &HeaderValue {
         &self.host
+    }
+
+    /// The turn of a request that is soon answered, which it has until it is dropped.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        self.turns.acquire().await.ok()
     }
 
     /// A connection that was kept from an earlier request. The server may have closed it meanwhile.

@@ -11,15 +11,13 @@ use hyper::client::conn::http1::{self, SendRequest};
 use tokio::runtime::{self, Handle};
 use tokio::time::Instant;
 
+use super::AT_ONCE;
 use super::connect::Stream;
-use crate::body::Body;
+use crate::body::{Body, Boxed};
 use crate::error::BoxError;
 
 /// How long a connection is kept without being used.
 const KEPT: Duration = Duration::from_secs(60);
-
-/// How many are kept.
-const MOST: usize = 32;
 
 /// How long a connection may take to be done with a request whose answer was read.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -45,7 +43,7 @@ struct Kept {
 
 /// A connection, and the runtime that drives it. (Another cannot use it: that one may rest.)
 struct Connection {
-    sender: SendRequest<Body>,
+    sender: SendRequest<Boxed>,
     runtime: runtime::Id,
 }
 
@@ -79,7 +77,7 @@ impl Pool {
     fn keep(self: &Arc<Self>, connection: Connection) {
         {
             let mut idle = self.idle();
-            if idle.connections.len() >= MOST {
+            if idle.connections.len() >= AT_ONCE {
                 return;
             }
             idle.connections.push(Kept { connection, since: Instant::now() });
@@ -133,8 +131,8 @@ impl Lease {
     pub(crate) fn send(
         &mut self,
         request: Request<Body>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>> + use<> {
-        self.connection.sender.try_send_request(request)
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Boxed>>>> + use<> {
+        self.connection.sender.try_send_request(request.map(Boxed::from))
     }
 
     /// Keeps the connection for the next request, now that the answer has been read.

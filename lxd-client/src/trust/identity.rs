@@ -78,7 +78,7 @@ impl Identity {
         }
         let private = PrivateKeyDer::from_pem_slice(key.as_bytes());
         let private = private.map_err(|error| unreadable("the client's key", &error))?;
-        let certified = CertifiedKey::from_der(chain, private, &provider())
+        let certified = CertifiedKey::from_der(chain, private, provider())
             .map_err(|error| invalid("the client's certificate and key cannot be used together", error))?;
         Ok(Self { certificate, key, certified: Arc::new(certified) })
     }
@@ -163,7 +163,7 @@ impl Identity {
         self.certified.cert.first().map(Fingerprint::of).map(|own| own.to_string()).unwrap_or_default()
     }
 
-    pub(super) fn certified(&self) -> &CertifiedKey {
+    pub(super) fn certified(&self) -> &Arc<CertifiedKey> {
         &self.certified
     }
 }

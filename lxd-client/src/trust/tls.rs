@@ -1,8 +1,9 @@
 //! TLS towards a remote server: the configuration of it, and which server is the right one. Connecting
 //! is left to `transport`, what a fingerprint is to `fingerprint`.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak};
 
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::{self, PemObject};
@@ -67,8 +68,14 @@ impl Trust {
         Ok(Self::Authorities(Arc::new(authorities)))
     }
 
-    /// The servers whose certificates an authority signed that this machine trusts.
+    /// The servers whose certificates an authority signed that this machine trusts. They are read once for all
+    /// clients that are there: it takes milliseconds, and a hundred kilobytes.
     pub(crate) fn system() -> Result<Self, Error> {
+        static READ: Mutex<Weak<RootCertStore>> = Mutex::new(Weak::new());
+        let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(authorities) = read.upgrade() {
+            return Ok(Self::Authorities(authorities));
+        }
         let found = rustls_native_certs::load_native_certs();
         let mut authorities = RootCertStore::empty();
         // Some that a machine has are too odd for anybody.
@@ -81,7 +88,9 @@ impl Trust {
                 None => Error::configuration(message),
             });
         }
-        Ok(Self::Authorities(Arc::new(authorities)))
+        let authorities = Arc::new(authorities);
+        *read = Arc::downgrade(&authorities);
+        Ok(Self::Authorities(authorities))
     }
 }
 
@@ -100,27 +109,33 @@ impl Pin {
 
 /// The configuration for one server.
 pub(crate) fn configuration(trust: Trust, identity: Option<&Identity>) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+    let provider = provider();
+    let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| invalid("TLS cannot be set up", error))?;
     let builder = match trust {
         Trust::Authorities(authorities) => builder.with_root_certificates(authorities),
-        Trust::Pinned(pin) => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Verifier { pin, provider }))
-        }
+        Trust::Pinned(pin) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier { pin, provider: Arc::clone(provider) })),
     };
-    Ok(match identity {
+    let mut configuration = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let own = SingleCertAndKey::from(identity.certified().clone());
+            let own = SingleCertAndKey::from(Arc::clone(identity.certified()));
             builder.with_client_cert_resolver(Arc::new(own))
         }
-    })
+    };
+    // Room for the sessions of one server: that of the default is for more, and 13 KiB.
+    configuration.resumption = Resumption::in_memory_sessions(1);
+    Ok(configuration)
 }
 
-pub(super) fn provider() -> CryptoProvider {
-    rustls::crypto::ring::default_provider()
+/// What does the arithmetic, which all clients share.
+pub(super) fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(rustls::crypto::ring::default_provider()));
+    &PROVIDER
 }
 
 /// What is wrong with PEM, in words of our own: those of the library quote what was given, which may be

@@ -1,116 +1,29 @@
-//! A server in a process of its own that answers with recorded bytes of LXD 5.0.2, as fast as it can,
-//! so that the client is what is measured.
-//!
-//! It starts an operation for each POST and ends it when it is told to: at once, or all that are
-//! pending by `PUT /end`. The event of the end holds the time at which it was written.
+//! What the servers answer: recorded bytes of LXD 5.0.2.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use lxd_tests::websocket::{TEXT, accept, frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{broadcast, mpsc};
 
-/// The argument that makes the program a server: `replay SOCKET DELAY`, the delay in microseconds or
-/// `never`.
-const ARGUMENT: &str = "replay";
-
-/// Serves, where this process was started for that.
-pub(crate) fn serve_if_told() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let [_, argument, socket, delay] = arguments.as_slice() else { return };
-    if argument == ARGUMENT {
-        let delay = delay.parse().ok().map(Duration::from_micros);
-        runtime().block_on(serve(Path::new(socket), delay));
-    }
-}
-
-/// A runtime of one thread.
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
-
-/// The time, in nanoseconds.
-pub(crate) fn now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_nanos()
-}
-
-/// A server that runs until this is dropped.
-pub(crate) struct Replay {
-    process: Child,
-    socket: PathBuf,
-}
-
-impl Replay {
-    /// Starts a server that ends operations after a delay, or when it is told to.
-    pub(crate) fn start(delay: Option<Duration>) -> Self {
-        let socket = std::env::temp_dir().join(format!("lxd-replay-{}", std::process::id()));
-        let delay = delay.map_or("never".to_owned(), |delay| delay.as_micros().to_string());
-        let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .args([ARGUMENT, &socket.display().to_string(), &delay])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        // It says so when it listens.
-        let mut ready = [0; 1];
-        let said = process.stdout.take().expect("its output");
-        std::io::Read::read_exact(&mut { said }, &mut ready).expect("a server that listens");
-        Self { process, socket }
-    }
-
-    /// The path of its socket.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
-    }
-
-    /// Its endpoint.
-    pub(crate) fn endpoint(&self) -> String {
-        format!("unix://{}", self.socket.display())
-    }
-
-    /// Ends all operations that are pending.
-    #[allow(dead_code, reason = "each bench has what it needs of this")]
-    pub(crate) async fn end_all(&self) {
-        self.ask("PUT /end").await;
-    }
-
-    /// How many requests it was sent, but for these here.
-    #[allow(dead_code, reason = "each bench has what it needs of this")]
-    pub(crate) async fn requests(&self) -> u64 {
-        self.ask("GET /requests").await.parse().expect("a number")
-    }
-
-    #[allow(dead_code, reason = "each bench has what it needs of this")]
-    async fn ask(&self, line: &str) -> String {
-        let mut stream = UnixStream::connect(&self.socket).await.expect("a server");
-        stream.write_all(format!("{line} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.expect("a server");
-        let mut answer = String::new();
-        let mut bytes = [0; 512];
-        while !answer.ends_with('\n') {
-            let read = stream.read(&mut bytes).await.expect("an answer");
-            answer.push_str(std::str::from_utf8(&bytes[..read]).expect("text"));
-        }
-        answer.rsplit("\r\n\r\n").next().unwrap_or_default().trim().to_owned()
-    }
-}
-
-impl Drop for Replay {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_file(&self.socket);
-    }
-}
+use super::now;
+use crate::tls;
+use crate::websocket::{TEXT, accept, frame};
 
 struct Shared {
+    begun: Instant,
+    /// Whether it says when it was asked for its events.
+    tells: bool,
     delay: Option<Duration>,
     requests: AtomicU64,
+    connections: AtomicU64,
     operations: AtomicU64,
     /// Frames for the sockets of events.
     events: broadcast::Sender<Ending>,
@@ -123,17 +36,57 @@ struct Shared {
 #[derive(Clone)]
 struct Ending(u64);
 
-async fn serve(socket: &Path, delay: Option<Duration>) {
+/// Says something to the process that has started this one.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("somebody who reads");
+}
+
+/// One server.
+pub(super) async fn one(socket: &Path, delay: Option<Duration>) {
     let listener = UnixListener::bind(socket).expect("a socket to listen on");
-    std::io::Write::write_all(&mut std::io::stdout(), b"\n").expect("somebody who reads");
-    let (pending, mut to_end) = mpsc::unbounded_channel();
-    let (events, _) = broadcast::channel(1 << 15);
-    let (requests, operations) = (AtomicU64::new(0), AtomicU64::new(0));
-    let lists = Mutex::default();
-    let shared = Arc::new(Shared { delay, requests, operations, events, pending, lists });
-    tokio::spawn({
-        let shared = Arc::clone(&shared);
-        async move {
+    let shared = Shared::new(delay, false);
+    say("listening");
+    while let Ok((stream, _)) = listener.accept().await {
+        shared.serve(stream);
+    }
+}
+
+/// One server for each port. They end nothing.
+pub(super) async fn many(ports: Range<u16>, server: ServerConfig) {
+    let server = Arc::new(server);
+    let mut listeners = Vec::new();
+    for port in ports {
+        listeners.push(TcpListener::bind(("127.0.0.1", port)).await.expect("a port to listen on"));
+    }
+    let shared = Shared::new(None, true);
+    say("listening");
+    for listener in listeners {
+        let (shared, server) = (Arc::clone(&shared), Arc::clone(&server));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (shared, server) = (Arc::clone(&shared), Arc::clone(&server));
+                tokio::spawn(async move {
+                    if let (_, Some(stream)) = tls::accept(stream, server).await {
+                        shared.serve(stream);
+                    }
+                });
+            }
+        });
+    }
+    std::future::pending().await
+}
+
+impl Shared {
+    fn new(delay: Option<Duration>, tells: bool) -> Arc<Self> {
+        let (pending, mut to_end) = mpsc::unbounded_channel();
+        let (events, _) = broadcast::channel(if tells { 1 } else { 1 << 15 });
+        let (requests, connections, operations) = Default::default();
+        let (begun, lists) = (Instant::now(), Mutex::default());
+        let shared = Self { begun, tells, delay, requests, connections, operations, events, pending, lists };
+        let shared = Arc::new(shared);
+        let events = shared.events.clone();
+        tokio::spawn(async move {
             let mut pending = Vec::new();
             while let Some(operation) = to_end.recv().await {
                 match operation {
@@ -141,24 +94,26 @@ async fn serve(socket: &Path, delay: Option<Duration>) {
                     None => {
                         for operation in pending.drain(..) {
                             // Nobody may listen.
-                            let _ = shared.events.send(Ending(operation));
+                            let _ = events.send(Ending(operation));
                         }
                     }
                 }
             }
-        }
-    });
-    while let Ok((stream, _)) = listener.accept().await {
-        let shared = Arc::clone(&shared);
+        });
+        shared
+    }
+
+    fn serve(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let shared = Arc::clone(self);
         tokio::spawn(async move {
+            shared.connections.fetch_add(1, Ordering::Relaxed);
             // A client that leaves is none of the server's business.
             let _ = shared.converse(stream).await;
+            shared.connections.fetch_sub(1, Ordering::Relaxed);
         });
     }
-}
 
-impl Shared {
-    async fn converse(self: Arc<Self>, mut stream: UnixStream) -> std::io::Result<()> {
+    async fn converse(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
         let mut bytes = Vec::with_capacity(4096);
         loop {
             let head = loop {
@@ -177,14 +132,18 @@ impl Shared {
                 }
             }
             bytes.drain(..head + length);
-            if text.starts_with("PUT /end") || text.starts_with("GET /requests") {
-                if text.starts_with("PUT") {
+            let told = match text.split(" HTTP").next() {
+                Some("PUT /end") => {
                     // The task that ends them lives as long as the server.
                     let _ = self.pending.send(None);
+                    Some(0)
                 }
-                let requests = self.requests.load(Ordering::Relaxed);
-                stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{requests}\n").as_bytes()).await?;
-                return Ok(());
+                Some("GET /requests") => Some(self.requests.load(Ordering::Relaxed)),
+                Some("GET /connections") => Some(self.connections.load(Ordering::Relaxed) - 1),
+                _ => None,
+            };
+            if let Some(told) = told {
+                return stream.write_all(format!("HTTP/1.1 200 OK\r\n\r\n{told}\n").as_bytes()).await;
             }
             self.requests.fetch_add(1, Ordering::Relaxed);
             if text.starts_with("GET /1.0/events") {
@@ -197,6 +156,11 @@ impl Shared {
             }
             if let Some(path) = text.strip_prefix("GET /1.0/instances") {
                 stream.write_all(&self.instances(path.split(' ').next().unwrap_or_default())).await?;
+                continue;
+            }
+            if text.starts_with("GET /1.0/profiles/default ") {
+                let profile = include_str!("../../data/profile.json");
+                stream.write_all(&answer("200 OK", "", &sync(profile.trim()))).await?;
                 continue;
             }
             let operation = self.operations.fetch_add(1, Ordering::Relaxed);
@@ -242,13 +206,16 @@ impl Shared {
         }
     }
 
-    async fn tell(&self, mut stream: UnixStream, head: &str) -> std::io::Result<()> {
+    async fn tell(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, head: &str) -> std::io::Result<()> {
         let accepted = accept(header(head, "sec-websocket-key").unwrap_or_default());
         let head = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accepted}\r\n\r\n"
         );
         let mut endings = self.events.subscribe();
         stream.write_all(head.as_bytes()).await?;
+        if self.tells {
+            say(&self.begun.elapsed().as_micros().to_string());
+        }
         while let Ok(Ending(operation)) = endings.recv().await {
             let metadata = format!(r#"{{"sent":"{}"}}"#, now());
             let json = format!(
