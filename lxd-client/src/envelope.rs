@@ -22,25 +22,48 @@ pub(crate) fn read(json: &[u8], place: &mut dyn Read) -> Result<Outcome, serde_j
     let mut envelope = Envelope::new(place);
     wire::from_json(json, &mut envelope)?;
     if let Some(early) = envelope.early.take() {
-        let place: &mut dyn Read = match envelope.kind.as_str() {
-            "async" => &mut envelope.operation,
-            "error" => &mut (),
+        let place: &mut dyn Read = match envelope.kind {
+            Kind::Async => &mut envelope.operation,
+            Kind::Error => &mut (),
             _ => envelope.place,
         };
         wire::from_value(&early, place)?;
     }
-    match envelope.kind.as_str() {
-        "sync" => Ok(Outcome::Value),
-        "async" => Ok(Outcome::Background(envelope.operation)),
-        "error" => Ok(Outcome::Refusal(envelope.error_code, envelope.error)),
-        other => Err(<serde_json::Error as serde::de::Error>::custom(format_args!(
+    match envelope.kind {
+        Kind::Sync => Ok(Outcome::Value),
+        Kind::Async => Ok(Outcome::Background(envelope.operation)),
+        Kind::Error => Ok(Outcome::Refusal(envelope.error_code, envelope.error)),
+        Kind::Other(other) => Err(<serde_json::Error as serde::de::Error>::custom(format_args!(
             "type: expected `sync`, `async` or `error`, found `{other}`"
         ))),
     }
 }
 
+/// The type of an answer.
+enum Kind {
+    Sync,
+    Async,
+    Error,
+    /// None that there is, or nothing yet.
+    Other(String),
+}
+
+impl Read for Kind {
+    fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
+        *self = match value {
+            Incoming::Text("sync") => Self::Sync,
+            Incoming::Text("async") => Self::Async,
+            Incoming::Text("error") => Self::Error,
+            Incoming::Text(other) => Self::Other(other.to_owned()),
+            Incoming::Null => Self::Other(String::new()),
+            _ => return Err(Refused { expected: "a string" }),
+        };
+        Ok(())
+    }
+}
+
 struct Envelope<'p> {
-    kind: String,
+    kind: Kind,
     error_code: u16,
     error: String,
     place: &'p mut dyn Read,
@@ -52,7 +75,7 @@ struct Envelope<'p> {
 impl<'p> Envelope<'p> {
     fn new(place: &'p mut dyn Read) -> Self {
         Self {
-            kind: String::new(),
+            kind: Kind::Other(String::new()),
             error_code: 0,
             error: String::new(),
             place,
@@ -73,11 +96,11 @@ impl Read for Envelope<'_> {
             // Old documents call it `code`.
             "error_code" | "code" => &mut self.error_code,
             "error" => &mut self.error,
-            "metadata" => match self.kind.as_str() {
-                "sync" => &mut *self.place,
-                "async" => &mut self.operation,
-                "error" => return None,
-                _ => self.early.insert(Value::Null),
+            "metadata" => match self.kind {
+                Kind::Sync => &mut *self.place,
+                Kind::Async => &mut self.operation,
+                Kind::Error => return None,
+                Kind::Other(_) => self.early.insert(Value::Null),
             },
             _ => return None,
         })

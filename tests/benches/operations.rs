@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use lxd_client::types::InstancesPost;
 use lxd_client::{Client, Error};
-use lxd_tests::measure::{processor_time, show};
+use lxd_tests::measure::{processor_time, run, show};
 use lxd_tests::real::{Place, socket, with_project};
 use lxd_tests::replay::{Replay, now, runtime, serve_if_told};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -23,14 +23,7 @@ static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
     serve_if_told();
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
-    let all: [(&str, fn()); 4] =
-        [("latency", latency), ("requests", requests), ("memory", memory), ("pairs", pairs)];
-    for (name, measure) in all {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            measure();
-        }
-    }
+    run(&[("latency", latency), ("requests", requests), ("memory", memory), ("pairs", pairs)]);
 }
 
 fn client(replay: &Replay) -> Client {

@@ -1,44 +1,34 @@
-//! What a request costs: processor time and allocations of a small GET and of lists of full instances, beside the
+//! What a request costs: processor time of a GET, of lists of full instances and of many requests at once, beside the
 //! least that could do the same, a loop over hyper with structs that serde derives. Run with
 //!
 //! ```text
 //! cargo bench -p lxd-tests --bench requests
 //! ```
 //!
-//! or with ` -- NAME` behind it for one of `get`, `list` and `memory`.
+//! or with ` -- NAME` behind it for one of `get`, `list` and `crowd`.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
 use std::time::Instant;
 
+use futures_util::future::try_join_all;
 use http::header::HOST;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use lxd_client::Client;
-use lxd_client::types::InstanceFull;
-use lxd_tests::measure::{forget_peak, peak_memory, processor_time, show};
+use lxd_tests::measure::{processor_time, run, show};
 use lxd_tests::replay::{Replay, runtime, serve_if_told};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 
-#[global_allocator]
-static MEMORY: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
-
 fn main() {
     serve_if_told();
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
-    let all: [(&str, fn()); 3] = [("get", get), ("list", list), ("memory", memory)];
-    for (name, measure) in all {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
-            measure();
-        }
-    }
+    run(&[("get", get), ("list", list), ("crowd", crowd)]);
 }
 
 fn client(replay: &Replay) -> Client {
@@ -102,7 +92,31 @@ struct Some16 {
     expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
 }
 
-/// All of the fields, derived.
+/// All of the fields of an instance, derived.
+#[allow(dead_code, reason = "they are read, and not looked at")]
+#[derive(Deserialize)]
+struct All17 {
+    name: String,
+    status: String,
+    status_code: i64,
+    architecture: String,
+    created_at: Time,
+    description: String,
+    ephemeral: bool,
+    last_used_at: Time,
+    location: String,
+    profiles: Vec<String>,
+    project: String,
+    stateful: bool,
+    #[serde(rename = "type")]
+    kind: String,
+    config: BTreeMap<String, String>,
+    expanded_config: BTreeMap<String, String>,
+    devices: BTreeMap<String, BTreeMap<String, String>>,
+    expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// All of the fields of a full instance, derived.
 #[allow(dead_code, reason = "they are read, and not looked at")]
 #[derive(Deserialize)]
 struct All {
@@ -188,6 +202,17 @@ struct Network {
     kind: String,
 }
 
+/// All of the fields of a profile.
+#[allow(dead_code, reason = "they are read, and not looked at")]
+#[derive(Deserialize)]
+struct Profile {
+    name: String,
+    description: String,
+    config: BTreeMap<String, String>,
+    devices: BTreeMap<String, BTreeMap<String, String>>,
+    used_by: Vec<String>,
+}
+
 /// A time, read as the client's types do it.
 #[allow(dead_code, reason = "it is read, and not looked at")]
 struct Time(jiff::Timestamp);
@@ -224,20 +249,11 @@ fn compare(what: &str, floor: &str, batches: usize, times: usize, run: [&mut dyn
     println!("{:<64} {:.2}", "ratio", ours / least);
 }
 
-/// A small GET: processor time, of the client's thread alone, and allocations.
+/// A GET of one object: processor time of the client's thread alone.
 fn get() {
     let replay = Replay::start(None);
     let runtime = runtime();
     let lxd = client(&replay);
-    let mut floor = runtime.block_on(Floor::new(&replay));
-    let mut least = |times: usize| {
-        runtime.block_on(async {
-            for _ in 0..times {
-                let one: Some16 = floor.get("/1.0/instances/one").await;
-                assert_eq!(one.name, "one");
-            }
-        });
-    };
     let mut ours = |times: usize| {
         runtime.block_on(async {
             for _ in 0..times {
@@ -245,13 +261,36 @@ fn get() {
             }
         });
     };
-    compare("GET of one instance", "floor (16 fields)", 20, 500, [&mut least, &mut ours]);
-    let region = Region::new(MEMORY);
-    runtime.block_on(async { lxd.instance("one").await }).expect("an answer");
-    println!("{:<64} {}", "allocations of a GET of one instance", region.change().allocations);
-    let region = Region::new(MEMORY);
-    runtime.block_on(async { lxd.instance("none").await }).expect_err("a refusal");
-    println!("{:<64} {}", "allocations of a GET that is refused", region.change().allocations);
+    let what = "GET of one instance";
+    let mut some = least_get::<Some16>(&replay, &runtime, "/1.0/instances/one");
+    compare(what, "floor (16 fields)", 20, 500, [&mut some, &mut ours]);
+    let mut all = least_get::<All17>(&replay, &runtime, "/1.0/instances/one");
+    compare(what, "floor (all 17 fields)", 20, 500, [&mut all, &mut ours]);
+    let mut ours = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                assert_eq!(lxd.profile("default").await.expect("an answer").name, "default");
+            }
+        });
+    };
+    let mut all = least_get::<Profile>(&replay, &runtime, "/1.0/profiles/default");
+    compare("GET of a profile", "floor (all 5 fields)", 20, 500, [&mut all, &mut ours]);
+}
+
+/// Reads something with the least that can do it.
+fn least_get<T: DeserializeOwned>(
+    replay: &Replay,
+    runtime: &Runtime,
+    path: &'static str,
+) -> impl FnMut(usize) {
+    let mut floor = runtime.block_on(Floor::new(replay));
+    move |times| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                floor.get::<T>(path).await;
+            }
+        });
+    }
 }
 
 /// Lists of full instances.
@@ -288,33 +327,42 @@ fn least<T: DeserializeOwned>(replay: &Replay, runtime: &Runtime, count: usize) 
     }
 }
 
-/// How much memory the list of 5,000 takes at most, beside its bytes and its values.
-fn memory() {
+/// Ten thousand requests under way from a thousand tasks, beside as many one after the other.
+fn crowd() {
+    const TASKS: usize = 1_000;
+    const EACH: usize = 10;
     let replay = Replay::start(None);
     let runtime = runtime();
-    let one = client(&replay);
-    let lxd = one.use_project("5000");
-    // What a client takes at first is none of the list's.
-    runtime.block_on(async { one.instance("one").await }).expect("an answer");
-    let body = runtime.block_on(async {
-        let mut floor = Floor::new(&replay).await;
-        serde_json::to_vec(&floor.get::<Value>("/1.0/instances?recursion=2&project=5000").await)
-            .expect("JSON")
-            .len()
-    });
+    let lxd = client(&replay);
+    let mut one = |times: usize| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                lxd.instance("one").await.expect("an answer");
+            }
+        });
+    };
+    let mut crowded = |times: usize| {
+        assert_eq!(times, TASKS * EACH);
+        runtime.block_on(async {
+            let task = |_| {
+                let lxd = lxd.clone();
+                tokio::spawn(async move {
+                    let requests = (0..EACH).map(|_| lxd.instance("one").into_future());
+                    try_join_all(requests).await.expect("answers").len()
+                })
+            };
+            for task in (0..TASKS).map(task).collect::<Vec<_>>() {
+                assert_eq!(task.await.expect("no panic"), EACH);
+            }
+        });
+    };
     let begun = Instant::now();
-    let region = Region::new(MEMORY);
-    let list: Vec<InstanceFull> =
-        runtime.block_on(async { lxd.instances_recursion2().await }).expect("a list");
-    let taken = begun.elapsed();
-    let stats = region.change();
-    let values = stats.bytes_allocated - stats.bytes_deallocated;
-    drop(list);
-    let before = forget_peak();
-    let list = runtime.block_on(async { lxd.instances_recursion2().await }).expect("a list");
-    let peak = (peak_memory() - before) * 1024;
-    println!("{:<64} {} of {} instances in {taken:.1?}", "bytes of the values", values, list.len());
-    println!("{:<64} {body}", "bytes of the body");
-    println!("{:<64} {peak}", "peak of the process beside what it had");
-    println!("{:<64} {:.2}", "ratio to body and values", peak as f64 / (body + values) as f64);
+    crowded(TASKS * EACH);
+    println!("{:<64} {:.0?}", "10,000 requests from 1,000 tasks, time in all", begun.elapsed());
+    println!("{:<64} {}", "connections that this took", runtime.block_on(replay.connections()));
+    let what = "one of 10,000 requests";
+    let [alone, crowded] = in_turns(5, TASKS * EACH, [&mut one, &mut crowded]);
+    let alone = show(&format!("{what}, one after the other"), alone, "µs");
+    let crowded = show(&format!("{what}, from 1,000 tasks at once"), crowded, "µs");
+    println!("{:<64} {:.2}", "ratio", crowded / alone);
 }

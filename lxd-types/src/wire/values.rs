@@ -176,15 +176,23 @@ impl<T: Read + Default> Read for Vec<T> {
         self.clear();
         match value {
             Incoming::Null => Ok(()),
-            // Each item is read where it stays: large ones are not moved.
-            Incoming::List(items) => loop {
-                let last = self.len();
-                self.push(T::default());
-                if !items.next(&mut self[last])? {
-                    self.pop();
+            Incoming::List(items) => {
+                // A list without items takes no memory.
+                let mut first = T::default();
+                if !items.next(&mut first)? {
                     return Ok(());
                 }
-            },
+                self.push(first);
+                // Each other item is read where it stays: large ones are not moved.
+                loop {
+                    let last = self.len();
+                    self.push(T::default());
+                    if !items.next(&mut self[last])? {
+                        self.pop();
+                        return Ok(());
+                    }
+                }
+            }
             _ => refuse("a list"),
         }
     }
@@ -208,22 +216,36 @@ impl<T: Write> List for Vec<T> {
     }
 }
 
+/// How many entries are put into a map one by one. Where there are more, it is made of all of them at once: the
+/// server sorts keys, so that there is less to compare, and no room to spare is left.
+const FEW: usize = 4;
+
 impl<T: Read + Default> Read for BTreeMap<String, T> {
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
-        let mut pairs = Vec::new();
+        self.clear();
+        let mut many = Vec::new();
         match value {
             Incoming::Null => {}
             Incoming::Object(entries) => {
                 while let Some(key) = entries.key()? {
                     let mut value = T::default();
                     entries.value(&mut value)?;
-                    pairs.push((key, value));
+                    if many.is_empty() && self.len() < FEW {
+                        self.insert(key, value);
+                        continue;
+                    }
+                    if many.is_empty() {
+                        many.reserve(4 * FEW);
+                        many.extend(std::mem::take(self));
+                    }
+                    many.push((key, value));
                 }
             }
             _ => return refuse("an object"),
         }
-        // The server sorts keys: a map is made of them at once with less to compare, and without room to spare.
-        *self = pairs.into_iter().collect();
+        if !many.is_empty() {
+            *self = many.into_iter().collect();
+        }
         Ok(())
     }
 }
