@@ -16,6 +16,7 @@ mod values;
 mod write;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 pub use debug::debug;
 pub use equal::equal;
@@ -70,6 +71,19 @@ pub trait Read {
     /// The place of the field with this name on the wire, for types that have fields.
     fn field(&mut self, _name: &str) -> Option<&mut dyn Read> {
         None
+    }
+
+    /// Reads an object into a map of such places, which is empty.
+    fn read_entries(map: &mut BTreeMap<String, Self>, entries: &mut dyn Entries) -> Result<(), Refused>
+    where
+        Self: Sized + Default,
+    {
+        while let Some(key) = entries.key()? {
+            let mut value = Self::default();
+            entries.value(&mut value)?;
+            map.insert(key, value);
+        }
+        Ok(())
     }
 }
 

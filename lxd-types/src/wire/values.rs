@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Body, Code, Incoming, List, Map, Number, Read, Refused, Shape, Write, refuse};
+use super::{Body, Code, Entries, Incoming, List, Map, Number, Read, Refused, Shape, Write, refuse};
 
 impl Read for String {
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
@@ -16,6 +16,30 @@ impl Read for String {
             Incoming::Text(text) => text.to_owned(),
             _ => return refuse("a string"),
         };
+        Ok(())
+    }
+
+    /// Configurations are what answers have most of, and long: a map of many texts is made of all of them at
+    /// once. The server sorts keys, so that there is less to compare, and no room to spare is left.
+    fn read_entries(map: &mut BTreeMap<String, Self>, entries: &mut dyn Entries) -> Result<(), Refused> {
+        const FEW: usize = 4;
+        let mut many = Vec::new();
+        while let Some(key) = entries.key()? {
+            let mut value = String::new();
+            entries.value(&mut value)?;
+            if many.is_empty() && map.len() < FEW {
+                map.insert(key, value);
+                continue;
+            }
+            if many.is_empty() {
+                many.reserve(4 * FEW);
+                many.extend(std::mem::take(map));
+            }
+            many.push((key, value));
+        }
+        if !many.is_empty() {
+            *map = many.into_iter().collect();
+        }
         Ok(())
     }
 }
@@ -216,37 +240,14 @@ impl<T: Write> List for Vec<T> {
     }
 }
 
-/// How many entries are put into a map one by one. Where there are more, it is made of all of them at once: the
-/// server sorts keys, so that there is less to compare, and no room to spare is left.
-const FEW: usize = 4;
-
 impl<T: Read + Default> Read for BTreeMap<String, T> {
     fn read(&mut self, value: Incoming<'_>) -> Result<(), Refused> {
         self.clear();
-        let mut many = Vec::new();
         match value {
-            Incoming::Null => {}
-            Incoming::Object(entries) => {
-                while let Some(key) = entries.key()? {
-                    let mut value = T::default();
-                    entries.value(&mut value)?;
-                    if many.is_empty() && self.len() < FEW {
-                        self.insert(key, value);
-                        continue;
-                    }
-                    if many.is_empty() {
-                        many.reserve(4 * FEW);
-                        many.extend(std::mem::take(self));
-                    }
-                    many.push((key, value));
-                }
-            }
-            _ => return refuse("an object"),
+            Incoming::Null => Ok(()),
+            Incoming::Object(entries) => T::read_entries(self, entries),
+            _ => refuse("an object"),
         }
-        if !many.is_empty() {
-            *self = many.into_iter().collect();
-        }
-        Ok(())
     }
 }
 
