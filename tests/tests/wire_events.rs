@@ -590,3 +590,30 @@ async fn events_come_back_when_the_server_does() {
     drop(server.stream().await);
     assert_eq!(action(&mut events).await, "gap");
 }
+
+/// However many there are, the server's events come by one socket, and nothing is asked about any of them.
+#[tokio::test]
+async fn ten_thousand_pending_operations_take_one_socket() {
+    const COUNT: usize = 10_000;
+    let id = |number: usize| format!("6916c8a6-9b7d-4abd-90b3-{number:012x}");
+    let begun = AtomicUsize::new(0);
+    let mut server = FakeServer::with(move |request| match request.method.as_str() {
+        "POST" => Answer::background(&running().replace(UUID, &id(begun.fetch_add(1, Ordering::Relaxed)))),
+        _ => script(request),
+    });
+    let lxd = client(&server);
+    let mut pending = vec![lxd.create_instance(InstancesPost::default()).start().await.unwrap()];
+    let mut socket = server.stream().await;
+    for number in 0..COUNT {
+        send(&mut socket, &event(&running().replace(UUID, &id(number)))).await;
+        pending.push(lxd.create_instance(InstancesPost::default()).start().await.unwrap());
+    }
+    for number in 0..=COUNT {
+        send(&mut socket, &event(&ended(200).replace(UUID, &id(number)))).await;
+    }
+    for operation in pending {
+        operation.wait().await.unwrap();
+    }
+    assert_eq!(server.connections(), 2, "the socket, and the connection of the calls");
+    assert_eq!(server.requests().len(), COUNT + 3);
+}

@@ -200,23 +200,14 @@ impl<T: Read + Default> Read for Vec<T> {
         self.clear();
         match value {
             Incoming::Null => Ok(()),
-            Incoming::List(items) => {
+            Incoming::List(items) => loop {
                 // A list without items takes no memory.
-                let mut first = T::default();
-                if !items.next(&mut first)? {
+                let mut item = T::default();
+                if !items.next(&mut item)? {
                     return Ok(());
                 }
-                self.push(first);
-                // Each other item is read where it stays: large ones are not moved.
-                loop {
-                    let last = self.len();
-                    self.push(T::default());
-                    if !items.next(&mut self[last])? {
-                        self.pop();
-                        return Ok(());
-                    }
-                }
-            }
+                self.push(item);
+            },
             _ => refuse("a list"),
         }
     }
