@@ -106,9 +106,10 @@
 //! seconds). One that finds out that its kept connection was closed is sent on another, where it only reads
 //! or was not sent. Nothing is sent twice that could act twice. Dropping a call closes its connection.
 //!
-//! As many calls as you like can be awaited at once: of those that are soon answered, 128 are under way, and
-//! the others wait for their turn, so that neither side runs out of connections. Waits, uploads, streams and
-//! websockets are not counted, nor are operations that are pending: they take no connection.
+//! As many calls as you like can be awaited at once: 128 are under way, and the others wait for their turn, so
+//! that neither side runs out of connections; where none of them ends for a while, more are let through. The
+//! wait for a turn is part of the call's time. Waits, uploads of more than 64 KiB, streams and websockets are not
+//! counted, nor are operations that are pending: they take no connection.
 //!
 //! # Errors
 //!

@@ -56,13 +56,28 @@ async fn requests_that_wait_leave_room_for_others() {
         false => Answer::sync("[]"),
     });
     let lxd = server.client();
-    let waits: Vec<_> = (0..200).map(|_| tokio::spawn(lxd.operation_wait(UUID).into_future())).collect();
-    server.until_asked(200).await;
+    let waits: Vec<_> = (0..140).map(|_| tokio::spawn(lxd.operation_wait(UUID).into_future())).collect();
+    server.until_asked(140).await;
     assert!(lxd.instances().await.unwrap().is_empty());
     for wait in waits {
         assert!(!wait.is_finished());
         wait.abort();
     }
+}
+
+/// Calls that are not polled, as those of a stream between two of its items, do not hold up others.
+#[tokio::test]
+async fn calls_that_nobody_polls_let_others_go_on() {
+    let server = FakeServer::with(|_| Answer::sync("[]"));
+    let lxd = server.client();
+    let calls = (0..200).map(|_| lxd.instances().into_future());
+    let mut answers = futures_util::stream::iter(calls).buffer_unordered(140);
+    let mut count = 0;
+    while let Some(answer) = answers.next().await {
+        assert!(answer.unwrap().is_empty() && lxd.profiles().await.unwrap().is_empty());
+        count += 1;
+    }
+    assert_eq!((count, server.requests().len()), (200, 400));
 }
 
 #[tokio::test]

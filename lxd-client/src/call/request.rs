@@ -228,9 +228,10 @@ impl Request {
         Limits { total: longer(limits.total), response: longer(limits.response), ..limits }
     }
 
-    /// Whether nobody has to do anything for the server to answer.
-    fn is_soon_answered(&self) -> bool {
-        !self.body.is_long() && !self.endpoint.path.ends_with("/wait")
+    /// Whether it has to wait for its turn: not where it may take long, and not what the client itself asks to
+    /// follow operations, which others wait for.
+    fn takes_turns(&self) -> bool {
+        !self.body.is_long() && !self.once && !self.endpoint.path.starts_with("/1.0/operations/")
     }
 
     /// Sees to it that the events of the operation are not missed that the call may start.
@@ -280,7 +281,10 @@ impl Request {
         let limits = self.limits();
         let (head, body) = {
             let answered = pin!(async {
-                let _turn = if self.is_soon_answered() { client.transport().turn().await } else { None };
+                let _turn = match self.takes_turns() {
+                    true => Some(client.transport().turns().take().await),
+                    false => None,
+                };
                 let (response, lease) = self.sent(&call, &limits).await?;
                 let (head, body) = response.into_parts();
                 let body = Arriving::new(body, limits).all(&call).await?;

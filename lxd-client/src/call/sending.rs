@@ -181,8 +181,12 @@ impl<'a> Sending<'a> {
                 return Err(Failure { error, remedy: Remedy::None });
             }
         };
-        let is_refused = error::io_kind(error.as_ref()) == Some(ErrorKind::ConnectionRefused);
-        let remedy = if is_refused { Remedy::Rest } else { Remedy::None };
+        // A Unix socket says that it would block where too many are waiting to be let in.
+        let is_busy = matches!(
+            error::io_kind(error.as_ref()),
+            Some(ErrorKind::ConnectionRefused | ErrorKind::WouldBlock)
+        );
+        let remedy = if is_busy { Remedy::Rest } else { Remedy::None };
         Err(Failure { error: self.no_answer(error), remedy })
     }
 

@@ -1,9 +1,10 @@
 //! The way to a server: connections to it, which are kept for the next requests. How one comes about is
-//! left to `connect`, keeping it to `pool`, what is sent on it to `call`.
+//! left to `connect`, keeping it to `pool`, how many there are at once to `turns`, what is sent on it to `call`.
 
 mod connect;
 mod pool;
 mod proxy;
+mod turns;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,24 +12,20 @@ use std::sync::Arc;
 use http::Uri;
 use http::header::HeaderValue;
 use http::uri::Authority;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::connect::Server;
 pub(crate) use self::pool::Lease;
 use self::pool::Pool;
 pub(crate) use self::proxy::Proxy;
+use self::turns::Turns;
 use crate::client::limits::Limits;
 use crate::error::BoxError;
-
-/// How many requests are under way at once, of those that are soon answered. Others wait for their turn: each
-/// takes a connection, of which neither side can have any number.
-const AT_ONCE: usize = 128;
 
 /// A server, and the connections to it.
 pub(crate) struct Transport {
     server: Server,
     pool: Arc<Pool>,
-    turns: Semaphore,
+    turns: Turns,
     host: HeaderValue,
     /// The server for people.
     place: String,
@@ -40,7 +37,7 @@ impl Transport {
         Self {
             server: Server::Unix(path.to_owned()),
             pool: Arc::default(),
-            turns: Semaphore::new(AT_ONCE),
+            turns: Turns::default(),
             host: HeaderValue::from_static("lxd"),
             place: format!("unix://{}", path.display()),
         }
@@ -68,7 +65,7 @@ impl Transport {
         server: impl FnOnce(Uri) -> Server,
     ) -> Result<Self, BoxError> {
         let host = HeaderValue::from_str(authority.as_str())?;
-        let (server, pool, turns) = (server(place.parse()?), Arc::default(), Semaphore::new(AT_ONCE));
+        let (server, pool, turns) = (server(place.parse()?), Arc::default(), Turns::default());
         Ok(Self { server, pool, turns, host, place })
     }
 
@@ -82,10 +79,9 @@ impl Transport {
         &self.host
     }
 
-    /// The turn of a request that is soon answered, which it has until it is dropped.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Nobody closes it.
-        self.turns.acquire().await.ok()
+    /// Whose turn it is to have a request under way.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// A connection that was kept from an earlier request. The server may have closed it meanwhile.

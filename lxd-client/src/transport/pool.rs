@@ -11,8 +11,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use tokio::runtime::{self, Handle};
 use tokio::time::Instant;
 
-use super::AT_ONCE;
 use super::connect::Stream;
+use super::turns::AT_ONCE;
 use crate::body::{Body, Boxed};
 use crate::error::BoxError;
 
@@ -77,6 +77,10 @@ impl Pool {
     fn keep(self: &Arc<Self>, connection: Connection) {
         {
             let mut idle = self.idle();
+            if idle.connections.len() >= AT_ONCE {
+                // Those of a runtime that has ended are of no use to anybody.
+                idle.connections.retain(|kept| !kept.connection.sender.is_closed());
+            }
             if idle.connections.len() >= AT_ONCE {
                 return;
             }

@@ -2,6 +2,7 @@
 //! is left to `transport`, what a fingerprint is to `fingerprint`.
 
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,6 +15,10 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use super::fingerprint::Fingerprint;
 use super::identity::Identity;
 use crate::error::Error;
+
+/// For how long clients share the authorities of the machine before they are read again, as there may be new
+/// ones.
+const SHARED: Duration = Duration::from_secs(60);
 
 /// Which server is trusted.
 #[derive(Clone, Debug)]
@@ -68,12 +73,13 @@ impl Trust {
         Ok(Self::Authorities(Arc::new(authorities)))
     }
 
-    /// The servers whose certificates an authority signed that this machine trusts. They are read once for all
-    /// clients that are there: it takes milliseconds, and a hundred kilobytes.
+    /// The servers whose certificates an authority signed that this machine trusts. Clients that are built soon
+    /// after each other share them: to read them takes milliseconds, and a hundred kilobytes.
     pub(crate) fn system() -> Result<Self, Error> {
-        static READ: Mutex<Weak<RootCertStore>> = Mutex::new(Weak::new());
+        static READ: Mutex<Option<(Instant, Weak<RootCertStore>)>> = Mutex::new(None);
         let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(authorities) = read.upgrade() {
+        let shared = read.as_ref().filter(|(when, _)| when.elapsed() < SHARED);
+        if let Some(authorities) = shared.and_then(|(_, authorities)| authorities.upgrade()) {
             return Ok(Self::Authorities(authorities));
         }
         let found = rustls_native_certs::load_native_certs();
@@ -89,7 +95,7 @@ impl Trust {
             });
         }
         let authorities = Arc::new(authorities);
-        *read = Arc::downgrade(&authorities);
+        *read = Some((Instant::now(), Arc::downgrade(&authorities)));
         Ok(Self::Authorities(authorities))
     }
 }
@@ -126,8 +132,9 @@ pub(crate) fn configuration(trust: Trust, identity: Option<&Identity>) -> Result
             builder.with_client_cert_resolver(Arc::new(own))
         }
     };
-    // Room for the sessions of one server: that of the default is for more, and 13 KiB.
-    configuration.resumption = Resumption::in_memory_sessions(1);
+    // Room for the sessions of two servers, which is eight of each: the default is for 32, and 13 KiB. (With room
+    // for one, older versions of rustls keep none.)
+    configuration.resumption = Resumption::in_memory_sessions(16);
     Ok(configuration)
 }
 

@@ -1,11 +1,12 @@
-//! How a value goes to and from the wire: the traits that the generated types implement, and one
-//! reader and one writer that serve them all. What the types are is left to the generator; sending
+//! How a value goes to and from the wire: the traits that the generated types implement, and the
+//! readers and the writer that serve all of them. What the types are is left to the generator; sending
 //! them anywhere is left to the client.
 //!
 //! A type of the API says two things: which place a field name stands for ([`Read::field`]) and which
 //! fields it holds ([`Write::fields`]). Everything else is here once, over trait objects, so that a type
-//! costs a few lines of machine code and not a copy of a JSON parser. The types still are plain serde
-//! types: `Serialize` and `Deserialize` go through the same two traits.
+//! costs a few lines of machine code and not a copy of a JSON parser. Answers of servers are read by the
+//! parser in `json`. The types still are plain serde types: `Serialize` and `Deserialize` go through the same
+//! two traits.
 
 mod debug;
 mod equal;

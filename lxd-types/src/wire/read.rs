@@ -1,5 +1,5 @@
-//! Reads any serde format that describes itself into a place: one visitor for all types. What a
-//! place does with a value is left to the place.
+//! Reads any serde format that describes itself into a place: one visitor for all types. What servers answer
+//! is left to `json`, what a place does with a value to the place.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -6,7 +6,8 @@ mod serving;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::version::TLS13;
@@ -38,19 +39,31 @@ pub fn serve_if_told() {
     let [_, argument, place, how] = arguments.as_slice() else { return };
     match argument.as_str() {
         ONE => {
+            end_with_the_other_process();
             let delay = how.parse().ok().map(Duration::from_micros);
             runtime().block_on(serving::one(Path::new(place), delay));
         }
         MANY => {
-            let mut certified = String::new();
-            std::io::stdin().read_to_string(&mut certified).expect("a certificate");
+            let lines = std::io::stdin().lines().map(|line| line.expect("a line"));
+            let certified: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let certified = certified.join("\n");
             let certified = Certified { certificate: certified.clone(), key: certified };
+            end_with_the_other_process();
             let first = place.parse().expect("a port");
             let ports = first..first + how.parse::<u16>().expect("a number");
             runtime().block_on(serving::many(ports, tls::server(&certified, &[&TLS13])));
         }
         _ => {}
     }
+}
+
+/// Ends this process when the one that has started it does, however that comes about.
+fn end_with_the_other_process() {
+    std::thread::spawn(|| {
+        // It says no more until then.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
 }
 
 /// A runtime of one thread.
@@ -76,6 +89,8 @@ pub fn now() -> u128 {
 struct Process {
     process: Child,
     said: BufReader<ChildStdout>,
+    /// The process ends when this does.
+    _input: ChildStdin,
 }
 
 impl Process {
@@ -87,9 +102,10 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .expect("a process");
-        process.stdin.take().expect("its input").write_all(input.as_bytes()).expect("a process that reads");
+        let mut given = process.stdin.take().expect("its input");
+        given.write_all(input.as_bytes()).expect("a process that reads");
         let said = BufReader::new(process.stdout.take().expect("its output"));
-        let mut started = Self { process, said };
+        let mut started = Self { process, said, _input: given };
         assert_eq!(started.line(), "listening");
         started
     }
@@ -138,7 +154,9 @@ impl Replay {
     ///
     /// Where it cannot be started.
     pub fn start(delay: Option<Duration>) -> Self {
-        let socket = Socket(std::env::temp_dir().join(format!("lxd-replay-{}", std::process::id())));
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let socket = Socket(std::env::temp_dir().join(format!("lxd-replay-{}-{count}", std::process::id())));
         let delay = delay.map_or("never".to_owned(), |delay| delay.as_micros().to_string());
         let process = Process::start([ONE, &socket.0.display().to_string(), &delay], "");
         Self { _process: process, socket }
@@ -206,7 +224,9 @@ impl Fleet {
     }
 
     fn process(count: u16, certified: &Certified) -> Process {
-        let input = [certified.certificate.as_str(), &certified.key].concat();
+        let lines =
+            certified.certificate.lines().chain(certified.key.lines()).filter(|line| !line.is_empty());
+        let input = lines.map(|line| format!("{line}\n")).collect::<String>() + "\n";
         Process::start([MANY, &FIRST_PORT.to_string(), &count.to_string()], &input)
     }
 

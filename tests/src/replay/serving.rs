@@ -44,6 +44,8 @@ fn say(line: &str) {
 
 /// One server.
 pub(super) async fn one(socket: &Path, delay: Option<Duration>) {
+    // One of a process that was killed, with the same number.
+    let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket).expect("a socket to listen on");
     let shared = Shared::new(delay, false);
     say("listening");
