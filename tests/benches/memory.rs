@@ -29,17 +29,12 @@ fn main() {
     runtime.block_on(async { one.instance("one").await }).expect("an answer");
     let full: Value = serde_json::from_str(include_str!("../data/instance-full.json")).expect("JSON");
     let body = COUNT * (full.to_string().len() + 1);
-    let begun = Instant::now();
-    let region = Region::new(MEMORY);
+    let (begun, before, region) = (Instant::now(), forget_peak(), Region::new(MEMORY));
     let list: Vec<InstanceFull> =
         runtime.block_on(async { lxd.instances_recursion2().await }).expect("a list");
     let taken = begun.elapsed();
-    let stats = region.change();
+    let (stats, peak) = (region.change(), (peak_memory() - before) * 1024);
     let values = stats.bytes_allocated - stats.bytes_deallocated;
-    drop(list);
-    let before = forget_peak();
-    let list = runtime.block_on(async { lxd.instances_recursion2().await }).expect("a list");
-    let peak = (peak_memory() - before) * 1024;
     println!("{:<64} {} of {} instances in {taken:.1?}", "bytes of the values", values, list.len());
     println!("{:<64} {body}", "bytes of the body");
     println!("{:<64} {peak}", "peak of the process beside what it had");

@@ -7,8 +7,10 @@
 //!
 //! or with ` -- NAME` behind it for one of `latency`, `requests`, `memory` and `pairs`.
 
+use std::future::IntoFuture as _;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use lxd_client::types::InstancesPost;
 use lxd_client::{Client, Error};
 use lxd_tests::measure::{processor_time, run, show};
@@ -97,8 +99,15 @@ fn memory() {
         let replay = Replay::start(None);
         runtime().block_on(async {
             let lxd = client(&replay);
-            // What a first call sets up stays.
+            // What the first calls set up stays: the socket of events, and the connections, which are kept for a
+            // minute.
             drop(lxd.create_instance(InstancesPost::default()).start().await.expect("a call"));
+            let connections = Region::new(MEMORY);
+            join_all((0..1_000).map(|_| lxd.instance("one").into_future())).await;
+            let (stats, count) = (connections.change(), replay.connections().await);
+            let held = (stats.bytes_allocated - stats.bytes_deallocated) as f64 / count as f64 / 1024.0;
+            println!("{:<64} {held:.1} KiB", format!("memory of a connection that is kept, of {count}"));
+            let asked = replay.requests().await;
             let before = Region::new(MEMORY);
             let (mut handles, mut tasks) = (Vec::with_capacity(COUNT), Vec::with_capacity(COUNT));
             for _ in 0..COUNT {
@@ -110,7 +119,7 @@ fn memory() {
                         .push(lxd.create_instance(InstancesPost::default()).start().await.expect("a call"));
                 }
             }
-            while awaited && replay.requests().await < COUNT as u64 + 3 {
+            while awaited && replay.requests().await < asked + COUNT as u64 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
