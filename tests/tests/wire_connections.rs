@@ -5,10 +5,13 @@ use std::error::Error as _;
 use std::future::IntoFuture as _;
 
 use futures_util::{SinkExt, StreamExt};
-use lxd_client::{Error, Message, WebSocket};
+use lxd_client::{Client, Error, Message, WebSocket};
 use lxd_tests::fake_server::{Answer, FakeServer, Request, UUID};
+use lxd_tests::folder::Folder;
 use lxd_tests::websocket::{BINARY, CLOSE, PING, PONG, TEXT, accept, agree, frame, read_frame};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
 
 async fn next(socket: &mut WebSocket) -> Message {
     socket.next().await.expect("a message").unwrap()
@@ -63,6 +66,45 @@ async fn requests_that_wait_leave_room_for_others() {
         assert!(!wait.is_finished());
         wait.abort();
     }
+}
+
+/// A Unix socket lets only so many wait to be let in; the next one is told to try again.
+#[tokio::test]
+async fn a_server_that_is_slow_to_let_in_is_waited_for() {
+    let folder = Folder::new();
+    let socket = folder.0.join("socket");
+    let listener = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let listener = std::os::unix::net::UnixListener::from(listener);
+    listener.set_nonblocking(true).unwrap();
+    let listener = UnixListener::from_std(listener).unwrap();
+    let mut before = Vec::new();
+    let full = loop {
+        match UnixStream::connect(&socket).await {
+            Ok(stream) => before.push(stream),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::WouldBlock);
+
+    let lxd = Client::builder().endpoint(format!("unix://{}", socket.display())).build().unwrap();
+    let mut call = lxd.instances().into_future();
+    assert!(futures_util::poll!(&mut call).is_pending());
+    drop(before);
+    let serving = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // Those before have left.
+            if stream.read(&mut [0; 4096]).await.unwrap() > 0 {
+                let answer = Answer::sync("[]").into_body();
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", answer.len());
+                stream.write_all(&[head.as_bytes(), &answer].concat()).await.unwrap();
+            }
+        }
+    };
+    let answered = tokio::select! { answered = call => answered, () = serving => unreachable!() };
+    assert!(answered.unwrap().is_empty());
 }
 
 /// Calls that are not polled, as those of a stream between two of its items, do not hold up others.
