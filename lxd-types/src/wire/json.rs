@@ -307,12 +307,13 @@ impl<'j> Json<'j> {
 /// end. Eight at a time, as most strings have more.
 fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
     const EACH: u64 = u64::MAX / 255;
-    // The highest bit of the first byte that is zero, and maybe of some behind it.
-    let zero = |word: u64| word.wrapping_sub(EACH) & !word & (EACH << 7);
     while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let word = u64::from_le_bytes(*eight);
-        let control = word.wrapping_sub(EACH * 0x20) & !word & (EACH << 7);
-        let found = control | zero(word ^ (EACH * u64::from(b'"'))) | zero(word ^ (EACH * u64::from(b'\\')));
+        let quote = (word ^ (EACH * u64::from(b'"'))).wrapping_sub(EACH);
+        let backslash = (word ^ (EACH * u64::from(b'\\'))).wrapping_sub(EACH);
+        let control = word.wrapping_sub(EACH * 0x20);
+        // The highest bit of the first byte that was too small to be subtracted from, and maybe of some behind it.
+        let found = (quote | backslash | control) & !word & (EACH << 7);
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
@@ -455,6 +456,18 @@ mod tests {
             }
         }
         assert!(taken > 5_000, "{taken}");
+    }
+
+    #[test]
+    fn the_end_of_plain_letters_is_found_wherever_it_is() {
+        for around in [b' ', b'a', 0x7f, 0x80, 0xff] {
+            for (at, byte) in (0..20).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
+                let mut bytes = [around; 20];
+                bytes[at] = byte;
+                let expected = if matches!(byte, b'"' | b'\\' | 0..0x20) { at } else { bytes.len() };
+                assert_eq!(super::end_of_plain(&bytes, 0), expected, "{byte} among {around} at {at}");
+            }
+        }
     }
 
     #[test]
