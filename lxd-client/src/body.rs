@@ -402,7 +402,6 @@ impl http_body::Body for Body {
 }
 
 /// A body in a box, as a connection keeps room for 32 requests; but for the one that has nothing to send.
-#[derive(Default)]
 pub(crate) struct Boxed(Option<Box<Body>>);
 
 impl From<Body> for Boxed {

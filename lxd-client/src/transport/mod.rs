@@ -34,13 +34,8 @@ pub(crate) struct Transport {
 impl Transport {
     /// Over the Unix socket at a path.
     pub(crate) fn unix(path: &Path) -> Self {
-        Self {
-            server: Server::Unix(path.to_owned()),
-            pool: Arc::default(),
-            turns: Turns::default(),
-            host: HeaderValue::from_static("lxd"),
-            place: format!("unix://{}", path.display()),
-        }
+        let place = format!("unix://{}", path.display());
+        Self::new(Server::Unix(path.to_owned()), HeaderValue::from_static("lxd"), place)
     }
 
     /// Over TCP to `http://HOST:PORT`.
@@ -65,8 +60,11 @@ impl Transport {
         server: impl FnOnce(Uri) -> Server,
     ) -> Result<Self, BoxError> {
         let host = HeaderValue::from_str(authority.as_str())?;
-        let (server, pool, turns) = (server(place.parse()?), Arc::default(), Turns::default());
-        Ok(Self { server, pool, turns, host, place })
+        Ok(Self::new(server(place.parse()?), host, place))
+    }
+
+    fn new(server: Server, host: HeaderValue, place: String) -> Self {
+        Self { server, pool: Arc::default(), turns: Turns::default(), host, place }
     }
 
     /// Where the server is, for people.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::mismatch::{self, Mismatch, Step};
+use super::mismatch::{self, Mismatch, PASSED_ON, Step};
 use super::{Entries, Incoming, Items, Number, Read, Refused};
 
 /// How deep lists and objects may be in each other, which is as deep as serde_json reads them.
@@ -65,9 +65,6 @@ enum Text<'j> {
     /// It had escapes, and is in `Json::decoded` now.
     Decoded,
 }
-
-/// What a list or an object returns when the fault is further in; word of that has been left.
-const PASSED_ON: Refused = Refused { expected: "another value" };
 
 impl<'j> Json<'j> {
     /// The only value of the text.
@@ -280,11 +277,11 @@ impl<'j> Json<'j> {
     /// `uXXXX`, or two of them for what is not in the first plane.
     fn escaped_number(&mut self) -> Result<char, Refused> {
         let first = self.sixteen_bits()?;
-        let mut units = vec![first];
+        let mut second = None;
         if (0xd800..0xdc00).contains(&first) && self.skip(b'\\') {
-            units.push(self.sixteen_bits()?);
+            second = Some(self.sixteen_bits()?);
         }
-        let mut decoded = char::decode_utf16(units);
+        let mut decoded = char::decode_utf16([first].into_iter().chain(second));
         match (decoded.next(), decoded.next()) {
             (Some(Ok(letter)), None) => Ok(letter),
             _ => self.syntax("the escape of a letter"),

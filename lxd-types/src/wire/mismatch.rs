@@ -4,7 +4,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Number;
+use super::{Number, Refused};
+
+/// What a list or an object returns when the fault is further in; word of that has been left.
+pub(super) const PASSED_ON: Refused = Refused { expected: "another value" };
 
 /// A value that does not fit its place, and the way to it, innermost step first.
 pub(super) struct Mismatch {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::mismatch::{self, Mismatch, Step};
+use super::mismatch::{self, Mismatch, PASSED_ON, Step};
 use super::{Entries, Incoming, Items, Number, Read, Refused};
 
 /// Reads a value of any type of the wire.
@@ -131,9 +131,6 @@ impl<'de> Visitor<'de> for Place<'_> {
         }
     }
 }
-
-/// What a list or an object returns when the fault is further in; word of that has been left.
-const PASSED_ON: Refused = Refused { expected: "another value" };
 
 struct SeqItems<'p, A, E> {
     access: A,
