@@ -69,79 +69,58 @@ struct Envelope<T> {
     metadata: T,
 }
 
-/// Sixteen of the fields, which is what many programs look at.
-#[allow(dead_code, reason = "they are read, and not looked at")]
-#[derive(Deserialize)]
-struct Some16 {
-    name: String,
-    status: String,
-    status_code: i64,
-    architecture: String,
-    created_at: String,
-    description: String,
-    ephemeral: bool,
-    last_used_at: String,
-    location: String,
-    profiles: Vec<String>,
-    project: String,
-    stateful: bool,
-    #[serde(rename = "type")]
-    kind: String,
-    config: BTreeMap<String, String>,
-    devices: BTreeMap<String, BTreeMap<String, String>>,
-    expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
+/// An instance with sixteen of its fields, which is what many programs look at, with times of a type, and with more
+/// fields.
+macro_rules! instance {
+    ($(#[$doc:meta])* $name:ident, $time:ty $(, $more:ident: $type:ty)*) => {
+        $(#[$doc])*
+        #[allow(dead_code, reason = "they are read, and not looked at")]
+        #[derive(Deserialize)]
+        struct $name {
+            name: String,
+            status: String,
+            status_code: i64,
+            architecture: String,
+            created_at: $time,
+            description: String,
+            ephemeral: bool,
+            last_used_at: $time,
+            location: String,
+            profiles: Vec<String>,
+            project: String,
+            stateful: bool,
+            #[serde(rename = "type")]
+            kind: String,
+            config: BTreeMap<String, String>,
+            devices: BTreeMap<String, BTreeMap<String, String>>,
+            expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
+            $($more: $type,)*
+        }
+    };
 }
 
-/// All of the fields of an instance, derived.
-#[allow(dead_code, reason = "they are read, and not looked at")]
-#[derive(Deserialize)]
-struct All17 {
-    name: String,
-    status: String,
-    status_code: i64,
-    architecture: String,
-    created_at: Time,
-    description: String,
-    ephemeral: bool,
-    last_used_at: Time,
-    location: String,
-    profiles: Vec<String>,
-    project: String,
-    stateful: bool,
-    #[serde(rename = "type")]
-    kind: String,
-    config: BTreeMap<String, String>,
-    expanded_config: BTreeMap<String, String>,
-    devices: BTreeMap<String, BTreeMap<String, String>>,
-    expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
-}
+instance!(
+    /// The sixteen alone.
+    Some16,
+    String
+);
 
-/// All of the fields of a full instance, derived.
-#[allow(dead_code, reason = "they are read, and not looked at")]
-#[derive(Deserialize)]
-struct All {
-    name: String,
-    status: String,
-    status_code: i64,
-    architecture: String,
-    created_at: Time,
-    description: String,
-    ephemeral: bool,
-    last_used_at: Time,
-    location: String,
-    profiles: Vec<String>,
-    project: String,
-    stateful: bool,
-    #[serde(rename = "type")]
-    kind: String,
-    config: BTreeMap<String, String>,
+instance!(
+    /// All of the fields of an instance.
+    All17,
+    Time,
+    expanded_config: BTreeMap<String, String>
+);
+
+instance!(
+    /// All of the fields of a full instance.
+    All,
+    Time,
     expanded_config: BTreeMap<String, String>,
-    devices: BTreeMap<String, BTreeMap<String, String>>,
-    expanded_devices: BTreeMap<String, BTreeMap<String, String>>,
     backups: Option<Vec<Value>>,
     state: State,
-    snapshots: Option<Vec<Snapshot>>,
-}
+    snapshots: Option<Vec<Snapshot>>
+);
 
 #[allow(dead_code, reason = "they are read, and not looked at")]
 #[derive(Deserialize)]
@@ -224,8 +203,9 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// Runs two things in turns, so many times each in a batch; the processor time of one, in microseconds.
-fn in_turns(batches: usize, times: usize, mut run: [&mut dyn FnMut(usize); 2]) -> [Vec<f64>; 2] {
+/// Runs two things in turns, so many times each in a batch, and prints the processor time of one, and its ratio
+/// turn by turn: what the machine has to do beside this changes from one second to the next.
+fn compare(what: &str, names: [&str; 2], batches: usize, times: usize, mut run: [&mut dyn FnMut(usize); 2]) {
     let mut measured = [Vec::new(), Vec::new()];
     // The first batch is to warm up.
     for batch in 0..=batches {
@@ -238,17 +218,33 @@ fn in_turns(batches: usize, times: usize, mut run: [&mut dyn FnMut(usize); 2]) -
             }
         }
     }
-    measured
+    let ratios = measured[1].iter().zip(&measured[0]).map(|(ours, least)| ours / least).collect();
+    for (name, measured) in names.iter().zip(measured) {
+        show(&format!("{what}, {name}"), measured, "µs");
+    }
+    show(&format!("{what}, ratio to {}", names[0]), ratios, "");
 }
 
-/// The same, printed with the ratios of the second one, the client, to the first one, turn by turn: what the
-/// machine has to do beside this changes from one second to the next.
-fn compare(what: &str, floor: &str, batches: usize, times: usize, run: [&mut dyn FnMut(usize); 2]) {
-    let [least, ours] = in_turns(batches, times, run);
-    let ratios = ours.iter().zip(&least).map(|(ours, least)| ours / least).collect();
-    show(&format!("{what}, {floor}"), least, "µs");
-    show(&format!("{what}, client"), ours, "µs");
-    show(&format!("{what}, ratio to {floor}"), ratios, "");
+/// Runs something so many times, one after the other.
+fn repeat(runtime: &Runtime, mut run: impl AsyncFnMut()) -> impl FnMut(usize) {
+    move |times| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                run().await;
+            }
+        });
+    }
+}
+
+/// Reads something, and looks at it, with the least that can do it.
+fn least<T: DeserializeOwned>(
+    replay: &Replay,
+    runtime: &Runtime,
+    path: &str,
+    check: impl Fn(T),
+) -> impl FnMut(usize) {
+    let mut floor = runtime.block_on(Floor::new(replay));
+    repeat(runtime, async move || check(floor.get(path).await))
 }
 
 /// A GET of one object: processor time of the client's thread alone.
@@ -256,43 +252,20 @@ fn get() {
     let replay = Replay::start(None);
     let runtime = runtime();
     let lxd = client(&replay);
-    let mut ours = |times: usize| {
-        runtime.block_on(async {
-            for _ in 0..times {
-                assert_eq!(lxd.instance("one").await.expect("an answer").name, "one");
-            }
-        });
-    };
-    let what = "GET of one instance";
-    let mut some = least_get::<Some16>(&replay, &runtime, "/1.0/instances/one");
-    compare(what, "floor (16 fields)", 60, 300, [&mut some, &mut ours]);
-    let mut all = least_get::<All17>(&replay, &runtime, "/1.0/instances/one");
-    compare(what, "floor (all 17 fields)", 60, 300, [&mut all, &mut ours]);
-    let mut ours = |times: usize| {
-        runtime.block_on(async {
-            for _ in 0..times {
-                assert_eq!(lxd.profile("default").await.expect("an answer").name, "default");
-            }
-        });
-    };
-    let mut all = least_get::<Profile>(&replay, &runtime, "/1.0/profiles/default");
-    compare("GET of a profile", "floor (all 5 fields)", 60, 300, [&mut all, &mut ours]);
-}
-
-/// Reads something with the least that can do it.
-fn least_get<T: DeserializeOwned>(
-    replay: &Replay,
-    runtime: &Runtime,
-    path: &'static str,
-) -> impl FnMut(usize) {
-    let mut floor = runtime.block_on(Floor::new(replay));
-    move |times| {
-        runtime.block_on(async {
-            for _ in 0..times {
-                floor.get::<T>(path).await;
-            }
-        });
-    }
+    let (what, path) = ("GET of one instance", "/1.0/instances/one");
+    let mut ours = repeat(&runtime, async || {
+        assert_eq!(lxd.instance("one").await.expect("an answer").name, "one");
+    });
+    let mut some = least(&replay, &runtime, path, |one: Some16| assert_eq!(one.name, "one"));
+    compare(what, ["floor (16 fields)", "client"], 60, 300, [&mut some, &mut ours]);
+    let mut all = least(&replay, &runtime, path, |one: All17| assert_eq!(one.name, "one"));
+    compare(what, ["floor (all 17 fields)", "client"], 60, 300, [&mut all, &mut ours]);
+    let (what, path) = ("GET of a profile", "/1.0/profiles/default");
+    let mut ours = repeat(&runtime, async || {
+        assert_eq!(lxd.profile("default").await.expect("an answer").name, "default");
+    });
+    let mut all = least(&replay, &runtime, path, |one: Profile| assert_eq!(one.name, "default"));
+    compare(what, ["floor (all 5 fields)", "client"], 60, 300, [&mut all, &mut ours]);
 }
 
 /// Lists of full instances.
@@ -301,31 +274,15 @@ fn list() {
     let runtime = runtime();
     for (count, batches, times) in [(200, 40, 8), (5000, 12, 1)] {
         let lxd = client(&replay).use_project(&count.to_string());
-        let mut ours = |times: usize| {
-            runtime.block_on(async {
-                for _ in 0..times {
-                    assert_eq!(lxd.instances_recursion2().await.expect("an answer").len(), count);
-                }
-            });
-        };
-        let what = format!("list of {count}");
-        let mut some = least::<Some16>(&replay, &runtime, count);
-        compare(&what, "floor (16 fields)", batches, times, [&mut some, &mut ours]);
-        let mut all = least::<All>(&replay, &runtime, count);
-        compare(&what, "derived serde (all fields)", batches, times, [&mut all, &mut ours]);
-    }
-}
-
-/// Reads lists of that many with the least that can do it.
-fn least<T: DeserializeOwned>(replay: &Replay, runtime: &Runtime, count: usize) -> impl FnMut(usize) {
-    let mut floor = runtime.block_on(Floor::new(replay));
-    let path = format!("/1.0/instances?recursion=2&project={count}");
-    move |times| {
-        runtime.block_on(async {
-            for _ in 0..times {
-                assert_eq!(floor.get::<Vec<T>>(&path).await.len(), count);
-            }
+        let (what, path) =
+            (format!("list of {count}"), format!("/1.0/instances?recursion=2&project={count}"));
+        let mut ours = repeat(&runtime, async || {
+            assert_eq!(lxd.instances_recursion2().await.expect("an answer").len(), count);
         });
+        let mut some = least(&replay, &runtime, &path, |list: Vec<Some16>| assert_eq!(list.len(), count));
+        compare(&what, ["floor (16 fields)", "client"], batches, times, [&mut some, &mut ours]);
+        let mut all = least(&replay, &runtime, &path, |list: Vec<All>| assert_eq!(list.len(), count));
+        compare(&what, ["derived serde (all fields)", "client"], batches, times, [&mut all, &mut ours]);
     }
 }
 
@@ -336,13 +293,9 @@ fn crowd() {
     let replay = Replay::start(None);
     let runtime = runtime();
     let lxd = client(&replay);
-    let mut one = |times: usize| {
-        runtime.block_on(async {
-            for _ in 0..times {
-                lxd.instance("one").await.expect("an answer");
-            }
-        });
-    };
+    let mut one = repeat(&runtime, async || {
+        lxd.instance("one").await.expect("an answer");
+    });
     let mut crowded = |times: usize| {
         assert_eq!(times, TASKS * EACH);
         runtime.block_on(async {
@@ -362,9 +315,6 @@ fn crowd() {
     crowded(TASKS * EACH);
     println!("{:<64} {:.0?}", "10,000 requests from 1,000 tasks, time in all", begun.elapsed());
     println!("{:<64} {}", "connections that this took", runtime.block_on(replay.connections()));
-    let what = "one of 10,000 requests";
-    let [alone, crowded] = in_turns(5, TASKS * EACH, [&mut one, &mut crowded]);
-    let alone = show(&format!("{what}, one after the other"), alone, "µs");
-    let crowded = show(&format!("{what}, from 1,000 tasks at once"), crowded, "µs");
-    println!("{:<64} {:.2}", "ratio", crowded / alone);
+    let names = ["one after the other", "from 1,000 tasks at once"];
+    compare("one of 10,000 requests", names, 5, TASKS * EACH, [&mut one, &mut crowded]);
 }

@@ -33,9 +33,8 @@ def schema(value):
     # Formats of Go are none of JSON's.
     if kept.get("format") not in (None, "int64", "uint64", "int32", "date-time", "double"):
         del kept["format"]
-    for key in ("properties",):
-        if key in kept:
-            kept[key] = {name: schema(inner) for name, inner in kept[key].items()}
+    if "properties" in kept:
+        kept["properties"] = {name: schema(inner) for name, inner in kept["properties"].items()}
     for key in ("items", "additionalProperties"):
         if key in kept:
             kept[key] = schema(kept[key])

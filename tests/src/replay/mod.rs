@@ -110,6 +110,12 @@ impl Process {
         started
     }
 
+    fn end(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// The next line that it says.
     fn line(&mut self) -> String {
         let mut line = String::new();
@@ -120,9 +126,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.end();
     }
 }
 
@@ -132,18 +136,14 @@ impl Drop for Process {
 /// pending by [`end_all`](Self::end_all). The event of the end holds the time at which it was written.
 #[derive(Debug)]
 pub struct Replay {
-    // It ends before its socket is removed.
     _process: Process,
-    socket: Socket,
+    socket: PathBuf,
 }
 
-#[derive(Debug)]
-struct Socket(PathBuf);
-
-impl Drop for Socket {
+impl Drop for Replay {
     fn drop(&mut self) {
         // The system clears the folder some day.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.socket);
     }
 }
 
@@ -156,20 +156,20 @@ impl Replay {
     pub fn start(delay: Option<Duration>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let socket = Socket(std::env::temp_dir().join(format!("lxd-replay-{}-{count}", std::process::id())));
+        let socket = std::env::temp_dir().join(format!("lxd-replay-{}-{count}", std::process::id()));
         let delay = delay.map_or("never".to_owned(), |delay| delay.as_micros().to_string());
-        let process = Process::start([ONE, &socket.0.display().to_string(), &delay], "");
+        let process = Process::start([ONE, &socket.display().to_string(), &delay], "");
         Self { _process: process, socket }
     }
 
     /// The path of its socket.
     pub fn socket(&self) -> &Path {
-        &self.socket.0
+        &self.socket
     }
 
     /// Its endpoint.
     pub fn endpoint(&self) -> String {
-        format!("unix://{}", self.socket.0.display())
+        format!("unix://{}", self.socket.display())
     }
 
     /// Ends all operations that are pending.
@@ -196,7 +196,7 @@ impl Replay {
     }
 
     async fn ask(&self, line: &str) -> String {
-        let mut stream = UnixStream::connect(&self.socket.0).await.expect("a server");
+        let mut stream = UnixStream::connect(&self.socket).await.expect("a server");
         stream.write_all(format!("{line} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.expect("a server");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer");
@@ -251,13 +251,8 @@ impl Fleet {
     }
 
     /// Ends all of them at once.
-    ///
-    /// # Panics
-    ///
-    /// Where they cannot be ended.
     pub fn end(&mut self) {
-        self.process.process.kill().expect("a process");
-        self.process.process.wait().expect("a process");
+        self.process.end();
     }
 
     /// Starts all of them again.

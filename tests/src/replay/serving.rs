@@ -85,9 +85,8 @@ impl Shared {
         let (events, _) = broadcast::channel(if tells { 1 } else { 1 << 15 });
         let (requests, connections, operations) = Default::default();
         let (begun, lists) = (Instant::now(), Mutex::default());
+        let ending = events.clone();
         let shared = Self { begun, tells, delay, requests, connections, operations, events, pending, lists };
-        let shared = Arc::new(shared);
-        let events = shared.events.clone();
         tokio::spawn(async move {
             let mut pending = Vec::new();
             while let Some(operation) = to_end.recv().await {
@@ -96,13 +95,13 @@ impl Shared {
                     None => {
                         for operation in pending.drain(..) {
                             // Nobody may listen.
-                            let _ = events.send(Ending(operation));
+                            let _ = ending.send(Ending(operation));
                         }
                     }
                 }
             }
         });
-        shared
+        Arc::new(shared)
     }
 
     fn serve(self: &Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -152,8 +151,8 @@ impl Shared {
                 return self.tell(stream, &text).await;
             }
             if text.starts_with("GET /1.0 ") {
-                let body = r#"{"type":"sync","status":"Success","status_code":200,"operation":"","error_code":0,"error":"","metadata":{"environment":{"server_pid":7}}}"#;
-                stream.write_all(&answer("200 OK", "", body)).await?;
+                let body = sync(r#"{"environment":{"server_pid":7}}"#);
+                stream.write_all(&answer("200 OK", "", &body)).await?;
                 continue;
             }
             if let Some(path) = text.strip_prefix("GET /1.0/instances") {
